@@ -1,0 +1,87 @@
+"""Server-sent events (WHATWG HTML, "Server-sent events"), split without being changed.
+
+An event is kept as the bytes it came in, blank line included, so that joining all events gives the
+stream again: `id:`, `retry:`, `event:`, comments and each line's own ending survive, also those this
+module does not know.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+# A line ends with CRLF, LF or CR; an event ends where a line end follows a line end. The first must not
+# take the CR of a CRLF for a line end of its own.
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventTooLargeError(Exception):
+    """An event is larger than its reader is ready to hold."""
+
+
+class EventSplitter:
+    """Cuts a stream, fed in chunks of any size, into whole events."""
+
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes and return the events they complete.
+
+        Raises:
+            EventTooLargeError: an event, whole or not, is larger than `max_bytes`.
+        """
+        # What was searched before holds no end, except that its last line end may be the first half of one.
+        position = max(0, len(self._buffer) - 2)
+        self._buffer += chunk
+        events: list[bytes] = []
+        while (end := _EVENT_END.search(self._buffer, position)) is not None:
+            events.append(self._cut(end.end()))
+            position = 0
+        self._refuse_size(len(self._buffer))
+        return events
+
+    def rest(self) -> bytes:
+        """Return what no blank line has ended; clients that follow the standard ignore it, some do not."""
+        return self._cut(len(self._buffer))
+
+    def _cut(self, end: int) -> bytes:
+        self._refuse_size(end)
+        event = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return event
+
+    def _refuse_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise EventTooLargeError
+
+
+def event_data(event: bytes) -> bytes | None:
+    """The `data` of an event, its lines joined; None when it has none, as a comment or a bare `retry:`."""
+    lines = [value for line in event.splitlines() if (value := _data_value(line)) is not None]
+    return b"\n".join(lines) if lines else None
+
+
+def with_event_data(event: bytes, data: bytes) -> bytes:
+    """The same event with `data`, which is one line, in place of its own."""
+    kept: list[bytes] = []
+    placed = False
+    # From the end: in the place of the last data line the new one is followed by what that was followed
+    # by. In an earlier place, a CR before a removed line could meet the LF of a blank line and become
+    # one line end.
+    for line in reversed(event.splitlines(keepends=True)):
+        text = line.rstrip(b"\r\n")
+        if _data_value(text) is None:
+            kept.append(line)
+        elif not placed:
+            kept.append(b"data: " + data + line[len(text) :])
+            placed = True
+    return b"".join(reversed(kept))
+
+
+def _data_value(line: bytes) -> bytes | None:
+    name, _, value = line.removeprefix(_BYTE_ORDER_MARK).partition(b":")
+    return value.removeprefix(b" ") if name == b"data" else None

@@ -1,0 +1,148 @@
+"""The request headers of Streamable HTTP, held against the body (MCP 2026-07-28, "Request Metadata")."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+from mcpauth_middleware.message.refusal import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    MessageRefused,
+)
+from mcpauth_middleware.message.revisions import HANDSHAKE_REVISIONS, MARCH_2025, METHODS
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+PROTOCOL_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+MAX_PROTOCOL_VERSION_LENGTH = 64
+
+_SINGLE = frozenset({b"content-type", b"content-encoding"})
+_CHARSET = re.compile(r";\s*charset\s*=\s*([^;]*)", re.IGNORECASE)
+_ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
+_PRINTABLE = re.compile(r"[\x20-\x7e\t]*")
+
+
+def single_headers(headers: Headers) -> dict[str, str]:
+    """The headers that say what the message is, by lower-case name: of the content and every `mcp-*`.
+
+    Raises:
+        MessageRefused: one of them is there twice. Some readers take the first copy, some the last.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name = raw_name.lower()
+        if name not in _SINGLE and not name.startswith(b"mcp-"):
+            continue
+        key = name.decode("latin-1")
+        if key in found:
+            raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
+        found[key] = raw_value.decode("latin-1")
+    return found
+
+
+def protocol_version(headers: Mapping[str, str]) -> str:
+    """The revision the headers name; without the header it is 2025-03-26, which had none.
+
+    Raises:
+        MessageRefused: no revision was ever named so.
+    """
+    version = headers.get("mcp-protocol-version", MARCH_2025)
+    if len(version) > MAX_PROTOCOL_VERSION_LENGTH or not _PRINTABLE.fullmatch(version):
+        raise MessageRefused(HEADER_MISMATCH, "MCP-Protocol-Version is malformed")
+    return version
+
+
+def is_modern(version: str) -> bool:
+    """Whether a server takes `version` for the stateless era."""
+    return version not in HANDSHAKE_REVISIONS
+
+
+def require_plain_json(headers: Mapping[str, str]) -> None:
+    """Check `Content-Type` and `Content-Encoding`.
+
+    Raises:
+        MessageRefused: it is not `application/json` in UTF-8, or is compressed (415, RFC 9110 §15.5.16).
+    """
+    # Something behind the gate might decompress what was judged as it is.
+    if headers.get("content-encoding", "identity").strip(" \t").lower() not in ("identity", ""):
+        raise MessageRefused(
+            INVALID_REQUEST, "Content-Encoding must be absent", status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        )
+    content_type = headers.get("content-type", "")
+    charsets = [charset.strip(' \t"').lower() for charset in _CHARSET.findall(content_type)]
+    media_type = content_type.partition(";")[0].strip(" \t").lower()
+    if media_type != "application/json" or any(charset != "utf-8" for charset in charsets):
+        raise MessageRefused(
+            INVALID_REQUEST,
+            "Content-Type must be application/json, in UTF-8",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        )
+
+
+def require_agreement(
+    headers: Mapping[str, str], *, method: str, params: Mapping[str, Any], version: str, is_request: bool
+) -> None:
+    """Check that the headers say of the message what the body says.
+
+    In the stateless era a request must have them all. Older revisions do not know them, but clients that
+    speak both send them with an old `initialize` as well; one that lies is refused, since someone on the
+    way may believe it.
+
+    Raises:
+        MessageRefused: they differ, or one is missing.
+    """
+    required = is_request and is_modern(version)
+    _check_version(params, version, required=required)
+    _check("Mcp-Method", headers.get("mcp-method"), method, required=required)
+    row = METHODS.get(method)
+    if row is not None and row.mirrored is not None:
+        name = headers.get("mcp-name")
+        value = None if name is None else decoded("Mcp-Name", name)
+        _check("Mcp-Name", value, params.get(row.mirrored), required=required)
+
+
+def _check_version(params: Mapping[str, Any], version: str, *, required: bool) -> None:
+    meta = params.get("_meta")
+    members = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+    if PROTOCOL_VERSION_KEY not in members:
+        if required:
+            raise MessageRefused(INVALID_PARAMS, f"params._meta must hold {PROTOCOL_VERSION_KEY}")
+        return
+    if members[PROTOCOL_VERSION_KEY] != version:
+        raise MessageRefused(HEADER_MISMATCH, "MCP-Protocol-Version does not match the body")
+
+
+def _check(name: str, header: str | None, value: object, *, required: bool) -> None:
+    if header is None:
+        if required:
+            raise MessageRefused(HEADER_MISMATCH, f"{name} is missing")
+        return
+    if header != value:
+        raise MessageRefused(HEADER_MISMATCH, f"{name} does not match the body")
+
+
+def decoded(name: str, value: str) -> str:
+    """The value of a header that may be in the form `=?base64?...?=`; `name` is what a refusal calls it.
+
+    Raises:
+        MessageRefused: it holds what a header must not, or is no canonical base64 of UTF-8.
+    """
+    if not _PRINTABLE.fullmatch(value):
+        raise MessageRefused(HEADER_MISMATCH, f"{name} holds a character that must be encoded")
+    match = _ENCODED.fullmatch(value)
+    if match is None:
+        return value
+    try:
+        raw = base64.b64decode(match[1], validate=True)
+        # Only the canonical form: unused bits could otherwise differ between two spellings of one name.
+        if base64.b64encode(raw).decode("ascii") == match[1]:
+            return raw.decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        pass
+    raise MessageRefused(HEADER_MISMATCH, f"{name} is not valid base64 of UTF-8")

@@ -1,0 +1,183 @@
+"""List results on their way to the client: what the principal may not use, it does not see.
+
+Everything else passes as it is: an event or a body in which nothing is hidden keeps its bytes. What
+ought to be filtered and cannot be read (compressed, broken, too large) is replaced by a JSON-RPC error,
+never passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from mcpauth_middleware.message.events import (
+    MAX_EVENT_BYTES,
+    EventSplitter,
+    EventTooLargeError,
+    event_data,
+    with_event_data,
+)
+from mcpauth_middleware.message.list_results import Visible, filter_document, may_hold_list
+from mcpauth_middleware.message.list_results import list_item_target as list_item_target
+from mcpauth_middleware.message.refusal import INTERNAL_ERROR
+from mcpauth_middleware.message.strict_json import StrictJsonError
+
+if TYPE_CHECKING:
+    from mcpauth_middleware.message.target import ListKind
+
+ASGIMessage = MutableMapping[str, Any]
+Send = Callable[[ASGIMessage], Awaitable[None]]
+_Headers = list[tuple[bytes, bytes]]
+
+logger = logging.getLogger(__name__)
+
+# They speak of the bytes that the filter may change.
+_ABOUT_THE_BODY = frozenset(
+    {b"content-length", b"content-md5", b"content-digest", b"repr-digest", b"digest", b"etag"}
+)
+
+
+class ListFilter:
+    """Wraps `send` of one exchange; an instance is itself the `send` to hand to the application.
+
+    `lists` is the kind of list a POST asked for. With `stream`, the exchange is a GET stream of an older
+    revision, which can carry any message, an earlier list result included. With neither, every message
+    passes untouched.
+
+    `visible(kind, item)` is asked with the kind of list ("tools", "prompts", "resources",
+    "resourceTemplates") and the entry; `list_item_target` turns the two into a `Target`. Entries without
+    a name are hidden without asking.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        visible: Visible,
+        lists: ListKind | None,
+        stream: bool,
+        request_id: str | int | None = None,
+        max_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
+        self._send = send
+        self._visible = visible
+        self._stream = stream
+        self._request_id = request_id
+        self._max_bytes = max_bytes
+        self._events = EventSplitter(max_bytes)
+        self._start: ASGIMessage = {}
+        self._body = bytearray()
+        self._take: Callable[[ASGIMessage], Awaitable[None]]
+        self._take = send if lists is None and not stream else self._take_start
+
+    async def __call__(self, message: ASGIMessage) -> None:
+        """Take one ASGI message from the application."""
+        await self._take(message)
+
+    async def _take_start(self, message: ASGIMessage) -> None:
+        if message["type"] != "http.response.start":
+            return
+        headers: _Headers = list(message.get("headers", ()))
+        self._start = message
+        if not _is_success(message):
+            # Clients look for results in successes only.
+            self._take = self._send
+            await self._send(message)
+        elif _header(headers, b"content-encoding") not in (b"", b"identity"):
+            await self._withhold("it is compressed")
+        elif _header(headers, b"content-type").partition(b";")[0].strip() == b"text/event-stream":
+            self._take = self._take_events
+            await self._send({**message, "headers": _without_body_headers(headers)})
+        else:
+            self._take = self._take_document
+
+    async def _take_document(self, message: ASGIMessage) -> None:
+        if message["type"] != "http.response.body":
+            await self._withhold("it is not sent as a body")
+            return
+        self._body += message.get("body", b"")
+        if len(self._body) > self._max_bytes:
+            await self._withhold("it is too large")
+        elif not message.get("more_body", False):
+            await self._send_document()
+
+    async def _send_document(self) -> None:
+        document = bytes(self._body)
+        try:
+            filtered = filter_document(document, self._visible) if document else document
+        except StrictJsonError as error:
+            await self._withhold(str(error))
+            return
+        self._take = self._discard
+        headers: _Headers = list(self._start.get("headers", ()))
+        if filtered is not document:
+            headers = [*_without_body_headers(headers), (b"content-length", b"%d" % len(filtered))]
+        await self._send({**self._start, "headers": headers})
+        await self._send({"type": "http.response.body", "body": filtered})
+
+    async def _take_events(self, message: ASGIMessage) -> None:
+        if message["type"] != "http.response.body":
+            return
+        more = message.get("more_body", False)
+        try:
+            events = self._events.feed(message.get("body", b""))
+            if not more and (rest := self._events.rest()):
+                events.append(rest)
+        except EventTooLargeError:
+            self._log("an event is too large")
+            self._take = self._discard
+            last = b"" if self._stream else b"event: message\r\ndata: " + self._error() + b"\r\n\r\n"
+            await self._send({"type": "http.response.body", "body": last})
+            return
+        out = b"".join(map(self._filter_event, events))
+        if out or not more:
+            await self._send({"type": "http.response.body", "body": out, "more_body": more})
+
+    def _filter_event(self, event: bytes) -> bytes:
+        data = event_data(event)
+        # An empty one only names an id to resume from. A GET stream is long, and hardly any of it is a list.
+        if not data or (self._stream and not may_hold_list(data)):
+            return event
+        try:
+            filtered = filter_document(data, self._visible)
+        except StrictJsonError as error:
+            self._log(str(error))
+            return with_event_data(event, b"" if self._stream else self._error())
+        return event if filtered is data else with_event_data(event, filtered)
+
+    async def _withhold(self, reason: str) -> None:
+        self._log(reason)
+        self._take = self._discard
+        # For a POST in the status of a JSON-RPC error: older clients end their session on any other.
+        status = HTTPStatus.BAD_GATEWAY if self._stream else HTTPStatus.OK
+        body = self._error()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self._send({"type": "http.response.start", "status": int(status), "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _discard(self, _message: ASGIMessage) -> None:
+        """The exchange is over for the client, whatever the application still has to say."""
+
+    def _error(self) -> bytes:
+        error = {"code": INTERNAL_ERROR, "message": "The list could not be filtered for this caller"}
+        return json.dumps({"jsonrpc": "2.0", "id": self._request_id, "error": error}).encode()
+
+    def _log(self, reason: str) -> None:
+        logger.warning("a list result could not be filtered and was withheld: %s", reason)
+
+
+def _is_success(start: ASGIMessage) -> bool:
+    status: int = start["status"]
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _header(headers: _Headers, name: bytes) -> bytes:
+    # Joined, so that a second copy cannot hide behind the first.
+    return b",".join(value for key, value in headers if key.lower() == name).strip().lower()
+
+
+def _without_body_headers(headers: _Headers) -> _Headers:
+    return [(name, value) for name, value in headers if name.lower() not in _ABOUT_THE_BODY]

@@ -1,0 +1,42 @@
+"""Members that one JSON reader takes for another: `Method` for `method`, `resource_subscriptions` for
+its camel case.
+
+Readers exist that match keys without regard to case (Go's `encoding/json`), and the MCP SDK for Python
+accepts the snake_case name of every camelCase member. A gate that knows only the exact spelling would
+decide about less than what such a server reads, so a message with a second spelling of a member that
+matters is refused.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from mcpauth_middleware.message.refusal import INVALID_REQUEST, MessageRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Lookalikes:
+    """Refuses objects that hold another spelling of one of `names`."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {_fold(name): name for name in names}
+        self._exact = frozenset(self._names.values())
+
+    def refuse(self, members: Mapping[str, Any]) -> None:
+        """Check the keys of one object.
+
+        Raises:
+            MessageRefused: a key differs from one of the names in case, underscores or compatibility
+                characters only.
+        """
+        for key in members.keys() - self._exact:
+            name = self._names.get(_fold(key))
+            if name is not None:
+                raise MessageRefused(INVALID_REQUEST, f"a member is another spelling of {name!r}")
+
+
+def _fold(key: str) -> str:
+    return unicodedata.normalize("NFKC", key).casefold().replace("_", "").replace("-", "")
