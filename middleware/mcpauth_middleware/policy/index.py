@@ -1,0 +1,61 @@
+"""Rules by what they match, so that a decision looks at few of them however many there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpauth_middleware.policy.patterns import Pattern, readings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpauth_middleware.message.target import Target, TargetKind
+    from mcpauth_middleware.policy.rules import Rule
+
+_Entry = tuple[int, "Rule", Pattern]
+
+
+class RuleIndex:
+    """Finds the rules about a target, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._exact: dict[tuple[TargetKind, str], list[_Entry]] = {}
+        self._prefixed: dict[tuple[TargetKind, str], list[_Entry]] = {}
+        self._lengths: dict[TargetKind, list[int]] = {}
+
+    def add(self, rule: Rule) -> None:
+        """Add a rule under each of its patterns."""
+        for kind, text in rule.patterns:
+            pattern = Pattern(kind, text)
+            for prefix, is_whole in pattern.keys:
+                where = self._exact if is_whole else self._prefixed
+                where.setdefault((kind, prefix), []).append((self._size, rule, pattern))
+                if not is_whole and len(prefix) not in self._lengths.setdefault(kind, []):
+                    self._lengths[kind].append(len(prefix))
+        self._size += 1
+
+    def matching(self, target: Target) -> tuple[list[Rule], list[Rule]]:
+        """The allow rules and the deny rules about a target."""
+        names = readings(target.kind, target.name)
+        allows: dict[int, Rule] = {}
+        denies: dict[int, Rule] = {}
+        for order, rule, pattern in self.candidates(target.kind, names):
+            if rule.effect == "allow":
+                if pattern.matches_all(names):
+                    allows[order] = rule
+            elif pattern.matches_any(names):
+                denies[order] = rule
+        return _in_order(allows), _in_order(denies)
+
+    def candidates(self, kind: TargetKind, names: tuple[str, ...]) -> Iterator[_Entry]:
+        """The patterns that can match at all: those that are the name, or begin as it does."""
+        for name in dict.fromkeys(names):
+            yield from self._exact.get((kind, name), ())
+            for length in self._lengths.get(kind, ()):
+                if length <= len(name):
+                    yield from self._prefixed.get((kind, name[:length]), ())
+
+
+def _in_order(rules: dict[int, Rule]) -> list[Rule]:
+    return [rules[order] for order in sorted(rules)] if len(rules) > 1 else list(rules.values())

@@ -1,0 +1,271 @@
+"""A policy that follows its files: read, linted and tested before it decides, or the old one stays.
+
+A request never waits for it. When a check is due, the next decision starts one in a thread of its own
+and goes on with the policy there is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mcpauth_middleware.policy.errors import PolicyError
+from mcpauth_middleware.policy.facts import NOTHING_KNOWN
+from mcpauth_middleware.policy.policy import Policy
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mcpauth_middleware.message.request import Message
+    from mcpauth_middleware.policy.decide import Decision
+    from mcpauth_middleware.policy.examples import Example
+    from mcpauth_middleware.policy.explain import Explanation
+    from mcpauth_middleware.policy.facts import ClaimNames, Context
+    from mcpauth_middleware.policy.lint import Finding
+    from mcpauth_middleware.policy.rules import Rule
+    from mcpauth_middleware.principal import Principal
+
+DEFAULT_INTERVAL = 1.0
+
+_Stamp = tuple[int, int, int, int]
+_Stamps = tuple[_Stamp | None, ...]
+
+_logger = logging.getLogger(__name__)
+
+
+class ReloadingPolicy(Policy):
+    """The policy in one or several files, and the rules that code adds to it.
+
+    Replace a file by renaming a new one over it: it is loaded at the next check. A file that is written in
+    place is loaded once it has not changed between two checks, since half of one could be a policy too.
+
+    Args:
+        paths: The files.
+        interval: Seconds between two looks at them, at least.
+        beside: A policy made in code, such as `Policy.from_server(mcp)`, to which the files are added.
+        on_event: Told of `policy.reload` and `policy.reload_failed`, in the thread that loads. The
+            middleware writes both into its audit journal by itself.
+        monotonic: The clock, in seconds.
+        start: Runs a check; None: in a thread of its own.
+
+    Raises:
+        PolicyError: the files cannot be used as they are at the start: see `Policy.from_file`. Rules that
+            `lint` calls unreachable and tests that fail are such reasons too.
+    """
+
+    def __init__(
+        self,
+        *paths: str | os.PathLike[str],
+        interval: float = DEFAULT_INTERVAL,
+        beside: Policy | None = None,
+        on_event: Callable[[Mapping[str, Any]], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        start: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        if not paths:
+            raise PolicyError("ReloadingPolicy: give the path of a policy file")
+        self._paths = tuple(map(Path, paths))
+        self._interval = interval
+        self._on_event = on_event
+        self._monotonic = monotonic
+        self._start = start or _in_thread
+        self._own = Policy() if beside is None else beside
+        self._lock = threading.Lock()
+        """Held for moments only: requests wait for it."""
+        self._busy = threading.Lock()
+        """Held while the files are looked at and loaded."""
+        self._events: list[Mapping[str, Any]] = []
+        self._loaded = self._seen = self._stamps()
+        self._files = Policy.from_file(*self._paths)
+        # Code may still add what is allowed.
+        self._current = _usable(Policy.merged(self._own, self._files), but="nothing-enforced")
+        self._next_check = monotonic() + interval
+
+    def decide(self, message: Message, principal: Principal, context: Context = NOTHING_KNOWN) -> Decision:
+        """Decide whether the principal may send the message."""
+        if self._monotonic() >= self._next_check:
+            self._begin_check()
+        return self._current.decide(message, principal, context)
+
+    def sees(
+        self,
+        kind: str,
+        name: str,
+        principal: Principal,
+        context: Context = NOTHING_KNOWN,
+        message: Message | None = None,
+    ) -> bool:
+        """Whether the principal may use what is of this kind and name; see `Policy.sees`."""
+        return self._current.sees(kind, name, principal, context, message)
+
+    def explain(
+        self, message: Message, principal: Principal, context: Context = NOTHING_KNOWN
+    ) -> Explanation:
+        """The decision, and why."""
+        return self._current.explain(message, principal, context)
+
+    def add(self, rule: Rule) -> None:
+        """Add a rule to those of the files; it stays when they are loaded again.
+
+        Raises:
+            PolicyError: a rule with this id is there already.
+        """
+        with self._busy:
+            own = Policy.merged(self._own)
+            own.add(rule)
+            self._current, self._own = Policy.merged(own, self._files), own
+
+    def check(self) -> bool:
+        """Look at the files now, and load them if they have changed; whether there is a new policy."""
+        with self._busy:
+            return self._check()
+
+    def take_events(self) -> Sequence[Mapping[str, Any]]:
+        """What has happened since this was last asked, as audit events."""
+        if not self._events:
+            return ()
+        with self._lock:
+            taken, self._events = self._events, []
+        return taken
+
+    def lint(self) -> list[Finding]:
+        """What is wrong with the rules although they can be read."""
+        return self._current.lint()
+
+    def run_tests(self) -> list[str]:
+        """Run the tests in the files, and say of each that fails how it does."""
+        return self._current.run_tests()
+
+    def to_toml(self) -> str:
+        """The policy as it is now, as the text of one file."""
+        return self._current.to_toml()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules."""
+        return self._current.rules
+
+    @property
+    def tests(self) -> tuple[Example, ...]:
+        """The tests in the files."""
+        return self._current.tests
+
+    @property
+    def scopes(self) -> Mapping[str, Sequence[str]]:
+        """The hierarchy, as it was declared."""
+        return self._current.scopes
+
+    @property
+    def declared_claims(self) -> ClaimNames | None:
+        """The claims that hold groups and tenant, None where nothing was said."""
+        return self._current.declared_claims
+
+    @property
+    def claim_names(self) -> ClaimNames:
+        """The claims that hold groups and tenant."""
+        return self._current.claim_names
+
+    @property
+    def known_scopes(self) -> frozenset[str]:
+        """Every scope that a rule or the hierarchy names."""
+        return self._current.known_scopes
+
+    @property
+    def bundle(self) -> str:
+        """The hash of the policy that decides now."""
+        return self._current.bundle
+
+    def _begin_check(self) -> None:
+        # Not waited for: whoever holds it is checking already.
+        if self._busy.acquire(blocking=False):
+            self._start(self._check_and_release)
+
+    def _check_and_release(self) -> None:
+        try:
+            self._check()
+        except Exception:
+            _logger.exception("The policy files could not be checked; the policy stays as it was")
+        finally:
+            self._busy.release()
+
+    def _check(self) -> bool:
+        try:
+            stamps = self._stamps()
+            if stamps == self._loaded:
+                self._seen = stamps
+                return False
+            settled = stamps == self._seen
+            self._seen = stamps
+            if not (settled or self._replaced(stamps)):
+                return False
+            return self._load(stamps)
+        finally:
+            self._next_check = self._monotonic() + self._interval
+
+    def _load(self, stamps: _Stamps) -> bool:
+        old = self._current.bundle
+        try:
+            files = Policy.from_file(*self._paths)
+            if self._stamps() != stamps:
+                return False  # written while it was read: the next check will see
+            current = _usable(Policy.merged(self._own, files))
+        except PolicyError as error:
+            _logger.warning("The policy was not reloaded, the old one stays: %s", error)
+            return self._failed(stamps, old, str(error))
+        except Exception:
+            _logger.exception("The policy was not reloaded, the old one stays")
+            return self._failed(stamps, old, "loading it failed; the log says more")
+        self._files, self._current, self._loaded = files, current, stamps
+        _logger.info("The policy was reloaded: %d rules, bundle %s", len(current.rules), current.bundle)
+        policy = {"bundle": current.bundle, "previous": old, "rules": len(current.rules)}
+        self._tell("policy.reload", "ok", policy)
+        return True
+
+    def _failed(self, stamps: _Stamps, bundle: str, reason: str) -> Literal[False]:
+        self._loaded = stamps  # not tried again until they change
+        self._tell("policy.reload_failed", "error", {"bundle": bundle}, reason=reason)
+        return False
+
+    def _tell(self, kind: str, outcome: str, policy: dict[str, Any], **more: str) -> None:
+        files = [path.name for path in self._paths]
+        event = {"v": 1, "type": kind, "outcome": outcome, "policy": {**policy, "files": files}, **more}
+        with self._lock:
+            # Nobody may be there to take them.
+            self._events = [*self._events[-99:], event]
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _replaced(self, stamps: _Stamps) -> bool:
+        """Whether each file that changed is another file by now, and so was complete when it came."""
+        return all(
+            new == old or (new is not None and old is not None and new[:2] != old[:2])
+            for new, old in zip(stamps, self._loaded, strict=True)
+        )
+
+    def _stamps(self) -> _Stamps:
+        return tuple(map(_stamp, self._paths))
+
+
+def _usable(policy: Policy, but: str | None = None) -> Policy:
+    findings = [finding for finding in policy.lint() if finding.code != but]
+    errors = [str(finding) for finding in findings if finding.level == "error"]
+    if errors:
+        raise PolicyError("; ".join(errors))
+    return policy.tested()
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _in_thread(check: Callable[[], None]) -> None:
+    threading.Thread(target=check, name="mcpauth-policy", daemon=True).start()

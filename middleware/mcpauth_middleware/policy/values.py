@@ -1,0 +1,269 @@
+"""Values in conditions, of strict types: whether 1 is True, or "1" is 1, is a question without an answer.
+
+Numbers compare with numbers and texts with texts. Lists and objects have members to look at; they are
+not compared as a whole. Every operation does a bounded amount of work.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from mcpauth_middleware.policy.errors import Missing, Unevaluable
+from mcpauth_middleware.policy.lookalike_text import judged, skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Kind = Literal["boolean", "number", "text", "null", "list", "object"]
+
+MAX_TEXT: Final = 65_536
+"""The longest text that is compared or searched, in characters."""
+MAX_ITEMS: Final = 1_000
+"""The longest list that is searched."""
+MAX_COMPARISONS: Final = 10_000
+SCALARS: Final = frozenset({"boolean", "number", "text", "null"})
+_KINDS: Final[dict[type, Kind]] = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "text",
+    type(None): "null",
+    list: "list",
+    tuple: "list",
+    dict: "object",
+}
+
+
+def kind_of(value: object) -> Kind:
+    """The kind of a value, as far as JSON knows kinds.
+
+    Raises:
+        Unevaluable: it is nothing that JSON can hold, such as NaN.
+    """
+    kind = _KINDS.get(type(value))
+    if kind is None and isinstance(value, Mapping):
+        kind = "object"
+    if kind is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise Unevaluable("a value is nothing that JSON can hold")
+    return kind
+
+
+def boolean(value: object) -> bool:
+    """`value`, which must be True or False: nothing else counts as either."""
+    if value is True or value is False:
+        return value
+    raise Unevaluable(f"expected true or false, found {a(kind_of(value))}")
+
+
+def text(value: object) -> str:
+    """`value`, which must be a text that is not too long to look at."""
+    if not isinstance(value, str):
+        raise Unevaluable(f"expected a text, found {a(kind_of(value))}")
+    if len(value) > MAX_TEXT:
+        raise Unevaluable(f"a text is longer than {MAX_TEXT} characters")
+    return value
+
+
+def items(value: object) -> Sequence[object]:
+    """`value`, which must be a list of texts, of numbers or of booleans, and not too long to search."""
+    if not isinstance(value, (list, tuple)):
+        raise Unevaluable(f"expected a list, found {a(kind_of(value))}")
+    found = cast("Sequence[object]", value)
+    if len(found) > MAX_ITEMS:
+        raise Unevaluable(f"a list has more than {MAX_ITEMS} items")
+    kinds = set(map(kind_of, found))
+    if len(kinds) > 1 or not kinds <= SCALARS:
+        raise Unevaluable("the items of a list must be all texts, all numbers or all booleans")
+    return found
+
+
+def equal(left: object, right: object) -> bool:
+    """`left == right`, for two values of one kind."""
+    kind = _common_kind(left, right)
+    if kind == "text":
+        return judged(operator.eq, text(left), text(right))
+    if kind not in SCALARS:
+        raise Unevaluable(f"{a(kind)} cannot be compared; compare its members")
+    return bool(left == right)
+
+
+def unequal(left: object, right: object) -> bool:
+    """`left != right`, for two values of one kind."""
+    return not equal(left, right)
+
+
+def ordering(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:
+    """`<`, `<=`, `>` or `>=`, for two numbers or two texts."""
+
+    def ordered(left: object, right: object) -> bool:
+        kind = _common_kind(left, right)
+        if kind == "text":
+            return judged(compare, text(left), text(right))
+        if kind != "number":
+            raise Unevaluable(f"{a(kind)} has no order")
+        return bool(compare(left, right))
+
+    return ordered
+
+
+def contains(item: object, container: object) -> bool:
+    """`item in container`, where the container may be a list or a text.
+
+    Raises:
+        Unevaluable: it is neither, or a list whose texts only together or in part are the item: whoever
+            wrote the rule may have meant the text that a caller now sends as a list.
+    """
+    if isinstance(container, str):
+        return judged(operator.contains, text(container), text(item))
+    answer = contains_item(item, container)
+    if not answer and isinstance(item, str):
+        together = "".join([other for other in items(container) if isinstance(other, str)])
+        if judged(operator.contains, text(together), item):
+            raise Unevaluable("a list holds the text only in part of an item; write any_of or glob")
+    return answer
+
+
+def contains_item(item: object, container: object) -> bool:
+    """`item in container`, for what is known to be a list."""
+    # Every item is looked at: one of another kind must not hide behind a match, nor a match behind it.
+    matches = [equal(item, other) for other in items(container)]
+    return any(matches)
+
+
+def contains_member(item: object, container: object) -> bool:
+    """`item in container`, for what is known to be an object."""
+    members = cast("Mapping[str, object]", container)
+    return text(item) in members or _refuse_other_spelling(text(item), members)
+
+
+def any_equal(left: object, right: object) -> bool:
+    """Whether the two lists share an item."""
+    found, wanted = items(left), items(right)
+    if len(found) * len(wanted) > MAX_COMPARISONS:
+        raise Unevaluable("two lists are too long to be compared")
+    matches = [equal(one, other) for one in found for other in wanted]
+    return any(matches)
+
+
+def number(value: object) -> int | float:
+    """`value`, which must be a number and no boolean."""
+    if kind_of(value) != "number":
+        raise Unevaluable(f"expected a number, found {a(kind_of(value))}")
+    return cast("int | float", value)
+
+
+def arithmetic(compute: Callable[[Any, Any], Any]) -> Callable[[object, object], object]:
+    """`+` or `-`, for two numbers."""
+
+    def computed(left: object, right: object) -> object:
+        try:
+            return number(compute(number(left), number(right)))
+        except OverflowError:
+            raise Unevaluable("a number is too large") from None
+
+    return computed
+
+
+class Lengths(frozenset[int]):
+    """The lengths that a value may be taken to have; only comparisons know what to do with them."""
+
+
+def for_each_length(compare: Callable[[object, object], bool]) -> Callable[[object, object], bool]:
+    """The comparison for operands that may be `Lengths`: its answer must be the same for all of them."""
+
+    def compared(left: object, right: object) -> bool:
+        lefts = left if isinstance(left, Lengths) else (left,)
+        rights = right if isinstance(right, Lengths) else (right,)
+        answers = {compare(one, other) for one in lefts for other in rights}
+        if len(answers) != 1:
+            raise Unevaluable("a list with one item has two lengths, its own and that of the item")
+        return answers.pop()
+
+    return compared
+
+
+def negative(value: object) -> object:
+    """`-value`, for a number."""
+    return -number(value)
+
+
+def member(container: object, key: object) -> object:
+    """`container.key` and `container[key]`: the member of an object, or an item of a list.
+
+    Raises:
+        Missing: there is none.
+        Unevaluable: it is something that has no members, or the key is of the wrong kind, or what holds
+            only one thing has none, but that thing does: the container may have been wrapped.
+    """
+    try:
+        return root_member(container, key)
+    except Missing:
+        if _is_deeper(container, key):
+            raise Unevaluable("a member is there, but deeper") from None
+        raise
+
+
+def root_member(container: object, key: object) -> object:
+    """`member`, of an object that is what it is, such as the arguments."""
+    if isinstance(container, Mapping):
+        members = cast("Mapping[str, object]", container)
+        if not isinstance(key, str):
+            raise Unevaluable("the name of a member must be a text")
+        if key not in members and not _refuse_other_spelling(key, members):
+            raise Missing("a member is missing")
+        return members[key]
+    if isinstance(container, (list, tuple)):
+        found = cast("Sequence[object]", container)
+        if not isinstance(key, int) or isinstance(key, bool) or key < 0:
+            raise Unevaluable("the place in a list must be a number from 0 on")
+        if key >= len(found):
+            raise Missing("an item is missing")
+        return found[key]
+    raise Unevaluable(f"{a(kind_of(container))} has no members")
+
+
+def _refuse_other_spelling(key: str, members: Mapping[str, object]) -> Literal[False]:
+    """A server may take `Force` or `for_ce` for `force`: then it is not plain that it is missing."""
+    if len(members) > MAX_ITEMS:
+        raise Unevaluable(f"an object has more than {MAX_ITEMS} members")
+    folded = _fold(key)
+    if any(_fold(other) == folded for other in members):
+        raise Unevaluable("a member is there in another spelling")
+    return False
+
+
+def _is_deeper(container: object, key: object) -> bool:
+    inside = _inside(container)
+    while len(inside) == 1:
+        only = inside[0]
+        inside = _inside(only)
+        if isinstance(only, Mapping) and key in only:
+            return True
+        if isinstance(only, (list, tuple)) and isinstance(key, int) and key < len(inside):
+            return True
+    return False
+
+
+def _inside(container: object) -> list[object]:
+    if isinstance(container, Mapping):
+        return list(cast("Mapping[str, object]", container).values())
+    return list(cast("Sequence[object]", container)) if isinstance(container, (list, tuple)) else []
+
+
+def _fold(key: str) -> str:
+    return skeleton(key).casefold().replace("_", "").replace("-", "")
+
+
+def _common_kind(left: object, right: object) -> Kind:
+    kind, other = kind_of(left), kind_of(right)
+    if kind != other:
+        raise Unevaluable(f"{a(kind)} cannot be compared with {a(other)}")
+    return kind
+
+
+def a(kind: Kind) -> str:
+    """The kind, as a sentence names it."""
+    return kind if kind == "null" else f"an {kind}" if kind == "object" else f"a {kind}"
