@@ -1,0 +1,65 @@
+"""RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-11), structured fields of RFC 9651.
+
+They tell what a client may still do, so that it need not run into a limit to find it.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcpauth_middleware.asgi import Event, Headers, Send
+    from mcpauth_middleware.limits.limiter import Debit, LimitState
+
+
+def rate_limit_fields(debits: Sequence[Debit], states: Sequence[LimitState]) -> Headers:
+    """The fields of an answer to what was counted under these debits; none when nothing was counted.
+
+    `q` calls are allowed in `w` seconds; `r` are left. `t` is when all of them will be there again, or,
+    when none is left, when the next one will be.
+    """
+    if not debits:
+        return []
+    policies = [_policy(debit.name, debit.quota, debit.window) for debit in debits]
+    fields = [(b"ratelimit-policy", ", ".join(policies).encode())]
+    if len(states) == len(debits):
+        left = [
+            f"{_string(debit.name)};r={state.remaining};t={_seconds(state.reset)}"
+            for debit, state in zip(debits, states, strict=True)
+        ]
+        fields.append((b"ratelimit", ", ".join(left).encode()))
+    return fields
+
+
+def with_fields(send: Send, fields: Headers) -> Send:
+    """A `send` that adds the fields to the answer, whoever gives it."""
+    if not fields:
+        return send
+
+    async def with_rate_limit(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            event = {**event, "headers": [*event.get("headers", ()), *fields]}
+        await send(event)
+
+    return with_rate_limit
+
+
+@lru_cache(1000)
+def _policy(name: str, quota: int, window: int) -> str:
+    return f"{_string(name)};q={quota};w={window}"
+
+
+@lru_cache(1000)
+def _string(text: str) -> str:
+    """A String of RFC 9651 §3.3.3; limits have names of visible ASCII."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _seconds(reset: float) -> int:
+    # As Retry-After is rounded: never too early, and without what is left of calculation.
+    return math.ceil(round(reset, 3))
