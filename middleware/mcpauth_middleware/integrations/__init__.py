@@ -1,0 +1,1 @@
+"""How the frameworks that run behind the middleware learn who calls."""

@@ -1,0 +1,119 @@
+"""What the claims of an access token must say, RFC 9068 §4; RFC 7662 §2.2 for those told by introspection.
+
+Deliberately stricter than the general rules: times are whole numbers, and the audience is compared as an
+exact string.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from mcpauth_middleware.challenge import is_scope
+from mcpauth_middleware.errors import InvalidToken
+from mcpauth_middleware.principal import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from mcpauth_middleware.tokens.authorization_server import AuthorizationServer
+
+CLOCK_SKEW_SECONDS = 30
+"""For `nbf` and `iat` only. A token that has expired is expired."""
+
+_MAX_TIME = 2**53
+
+# OpenID Connect Core 1.0 §2, §3.3.2.11: what an ID token has and an access token has no use for.
+_ID_TOKEN_CLAIMS = frozenset({"at_hash", "c_hash", "nonce", "s_hash"})
+# Keycloak and Cognito say in a claim of the token what it is.
+_KIND_CLAIMS = {"typ": frozenset({"bearer", "dpop"}), "token_use": frozenset({"access"})}
+
+
+def check_audience(claims: Mapping[str, Any], accepted: Collection[str]) -> None:
+    """Refuse a token that is for others."""
+    aud = claims.get("aud")
+    audiences = cast("list[object]", aud) if isinstance(aud, list) else [aud]
+    if not any(isinstance(audience, str) and audience in accepted for audience in audiences):
+        raise InvalidToken("audience")
+
+
+def check_times(claims: Mapping[str, Any], now: float) -> None:
+    """Refuse a token whose time is over or has not come."""
+    if _moment(claims.get("exp")) <= now:
+        raise InvalidToken("expired")
+    for name in ("nbf", "iat"):
+        if name in claims and _moment(claims[name]) > now + CLOCK_SKEW_SECONDS:
+            raise InvalidToken("not_yet_valid")
+
+
+def check_is_access_token(claims: Mapping[str, Any], server: AuthorizationServer) -> None:
+    """Refuse what can be told to be another token, of a server whose `typ` does not tell (RFC 8725 §3.12)."""
+    known = [name for name in _KIND_CLAIMS if name in claims]
+    if any(str(claims[name]).lower() not in _KIND_CLAIMS[name] for name in known):
+        raise InvalidToken("not_an_access_token")
+    if known:
+        return
+    if "events" in claims or not _ID_TOKEN_CLAIMS.isdisjoint(claims):
+        raise InvalidToken("not_an_access_token")
+    # An ID token authorizes nothing, so it has no scopes.
+    if not any(name in claims for name in server.scope_claims):
+        raise InvalidToken("not_an_access_token")
+
+
+def principal_of(claims: Mapping[str, Any], server: AuthorizationServer, *, resource: str) -> Principal:
+    """The caller that verified claims tell of."""
+    return Principal(
+        issuer=server.issuer,
+        subject=text(claims, "sub"),
+        client_id=next(
+            (found for name in server.client_id_claims if (found := optional_text(claims, name))), None
+        ),
+        scopes=_scopes(claims, server.scope_claims),
+        resource=resource,
+        expires_at=claims["exp"],
+        token_id=optional_text(claims, "jti"),
+        claims=MappingProxyType(dict(claims)),
+    )
+
+
+def spellings(resource: str) -> tuple[str, ...]:
+    """A resource without a path is the same with a slash, and clients send it both ways."""
+    has_path = "/" in resource.partition("://")[2] or "?" in resource
+    return (resource,) if has_path else (resource, f"{resource}/")
+
+
+def text(members: Mapping[str, Any], name: str) -> str:
+    """A member that must be there, and a string."""
+    value = members.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidToken(name)
+    return value
+
+
+def optional_text(members: Mapping[str, Any], name: str) -> str | None:
+    """A member that may be missing."""
+    return None if name not in members else text(members, name)
+
+
+def _scopes(claims: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
+    """A string with spaces (RFC 9068 §2.2.3), or a list where the claim is not `scope` itself."""
+    name = next((name for name in names if name in claims), None)
+    value = claims[name] if name is not None else ""
+    words: list[object]
+    if isinstance(value, str):
+        words = [word for word in value.split(" ") if word]
+    elif isinstance(value, list) and name != "scope":
+        words = cast("list[object]", value)
+    else:
+        raise InvalidToken("scope")
+    scopes = [word for word in words if isinstance(word, str) and is_scope(word)]
+    if len(scopes) != len(words):
+        raise InvalidToken("scope")
+    return frozenset(scopes)
+
+
+def _moment(value: object) -> int:
+    # bool is an int for Python: `"exp": true` would be the first second of 1970, or never.
+    if type(value) is not int or not 0 <= value < _MAX_TIME:
+        raise InvalidToken("times")
+    return value

@@ -1,0 +1,111 @@
+"""Authorization server metadata, RFC 8414 and OpenID Connect Discovery 1.0: from issuer to its endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mcpauth_middleware.resource import canonical_resource, is_loopback_host, origin_of
+from mcpauth_middleware.tokens.fetch import FetchFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    Fetch = Callable[[str], Awaitable[Mapping[str, Any]]]
+
+
+def check_issuer(issuer: str) -> None:
+    """Refuse what cannot be an issuer identifier (RFC 8414 §2); plain http is for loopback only.
+
+    Raises:
+        ValueError: says what to change.
+    """
+    canonical_resource(issuer)
+    parts = urlsplit(issuer)
+    if parts.query:
+        raise ValueError(f"an issuer has no query (got {issuer!r})")
+    if not is_safe(issuer):
+        raise ValueError(f"must be https, except on loopback (got {issuer!r})")
+
+
+def metadata_urls(issuer: str) -> Sequence[str]:
+    """Where the metadata may be, in the order in which MCP 2026-07-28 has them tried."""
+    parts = urlsplit(issuer)
+    origin, path = origin_of(parts), parts.path.removesuffix("/")
+    urls = [
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}/.well-known/openid-configuration{path}",
+    ]
+    return [*urls, f"{origin}{path}/.well-known/openid-configuration"] if path else urls
+
+
+def check_url(name: str, url: str) -> None:
+    """Refuse what is no address to send requests to.
+
+    Raises:
+        ValueError: says what to change.
+    """
+    try:
+        canonical_resource(url)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if not is_safe(url):
+        raise ValueError(f"{name}: must be https, except on loopback (got {url!r})")
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What an authorization server says of itself."""
+
+    issuer: str
+    document: Mapping[str, Any]
+
+    def url(self, member: str) -> str:
+        """The address that a member gives.
+
+        Raises:
+            FetchFailed: there is none, or none to send requests to.
+        """
+        url = self.document.get(member)
+        if not isinstance(url, str):
+            raise FetchFailed(f"{self.issuer}: its metadata has no {member}")
+        try:
+            canonical_resource(url)
+        except ValueError as error:
+            raise FetchFailed(f"{self.issuer}: {member} {error}") from None
+        # A document from the net must not point the server at its own loopback interface.
+        if urlsplit(url).scheme != "https" and not (_is_loopback(url) and _is_loopback(self.issuer)):
+            raise FetchFailed(f"{self.issuer}: {member} must be https (got {url!r})")
+        return url
+
+
+async def discover(issuer: str, fetch: Fetch) -> Metadata:
+    """The first metadata document that names this very issuer (RFC 8414 §3.3).
+
+    Raises:
+        FetchFailed: there is none, or the server could not be asked.
+    """
+    problems: list[str] = []
+    for url in metadata_urls(issuer):
+        try:
+            document = await fetch(url)
+        except FetchFailed as error:
+            if not error.absent:
+                raise
+            problems.append(str(error))
+            continue
+        if document.get("issuer") != issuer:
+            problems.append(f"{url}: names another issuer than {issuer!r}")
+            continue
+        return Metadata(issuer, document)
+    raise FetchFailed("; ".join(problems))
+
+
+def is_safe(url: str) -> bool:
+    """Whether what is sent there and comes back stays secret and whole: https, or this very machine."""
+    return urlsplit(url).scheme == "https" or _is_loopback(url)
+
+
+def _is_loopback(url: str) -> bool:
+    return is_loopback_host(urlsplit(url).hostname or "")

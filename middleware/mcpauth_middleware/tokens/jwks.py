@@ -1,0 +1,107 @@
+"""JSON Web Key Sets, RFC 7517: the public keys of an issuer, each bound to the algorithms it is for.
+
+The algorithm is decided by the key, never by the token (RFC 8725 §3.1). Keys become key objects
+once, when the set is read: importing one costs as much as verifying with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ALGORITHMS = frozenset({"ES256", "ES384", "EdDSA", "PS256", "RS256"})
+"""Asymmetric ones only: with a shared key every resource server could issue tokens."""
+
+MAX_KEYS = 32
+"""An issuer that rotates has two or three. A token without `kid` is tried against each of its algorithm."""
+
+_ALGORITHMS_OF = {
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+    ("RSA", None): ("RS256", "PS256"),
+}
+# Private members of a set that was published by mistake are not even looked at.
+_PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
+_MIN_RSA_BITS = 2048  # RFC 7518 §3.3
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """One public key with one algorithm."""
+
+    kid: str | None
+    algorithm: str
+    _jwk: PyJWK
+
+    def verifies(self, signing_input: bytes, signature: bytes) -> bool:
+        """Whether this key made the signature."""
+        return self._jwk.Algorithm.verify(signing_input, self._jwk.key, signature)
+
+
+class KeySet:
+    """The usable signing keys of a JWK Set; members it does not understand are skipped, as §5 asks."""
+
+    def __init__(self, keys: Sequence[VerificationKey], members: Sequence[object] = ()) -> None:
+        self._keys = tuple(keys)
+        self._members = members
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> KeySet:
+        """Read a set.
+
+        Raises:
+            ValueError: it has no `keys`, or more than an issuer needs.
+        """
+        members = document.get("keys")
+        if not isinstance(members, list):
+            raise ValueError("no keys member")  # noqa: TRY004  what is wrong is the document, not a Python type
+        members = cast("list[object]", members)
+        if len(members) > MAX_KEYS:
+            raise ValueError(f"more than {MAX_KEYS} keys")
+        return cls(
+            [key for jwk in members if isinstance(jwk, dict) for key in keys_of(cast("dict[str, Any]", jwk))],
+            members,
+        )
+
+    def is_same_as(self, other: KeySet) -> bool:
+        """Whether both were read from equal documents."""
+        return self._members == other._members
+
+    def find(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        """The keys that may have signed a token with this header; without a `kid`, each of the algorithm."""
+        return [key for key in self._keys if key.algorithm == algorithm and kid in (None, key.kid)]
+
+
+def keys_of(jwk: dict[str, Any]) -> Iterator[VerificationKey]:
+    """What one JWK verifies: nothing, when it is not a public key for signatures that can be used."""
+    if jwk.get("use", "sig") != "sig" or "verify" not in _list(jwk.get("key_ops", ["verify"])):
+        return
+    kid = jwk.get("kid")
+    public = {name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}
+    for algorithm in _algorithms_of(jwk):
+        try:
+            key = PyJWK(public, algorithm)
+        except (PyJWTError, ValueError, TypeError):
+            return
+        # A short RSA key can be computed back from its public half.
+        if jwk["kty"] != "RSA" or key.key.key_size >= _MIN_RSA_BITS:
+            yield VerificationKey(kid if isinstance(kid, str) else None, algorithm, key)
+
+
+def _algorithms_of(jwk: Mapping[str, Any]) -> Sequence[str]:
+    kty, crv, alg = jwk.get("kty"), jwk.get("crv"), jwk.get("alg")
+    if not isinstance(kty, str) or not isinstance(crv, str | None):
+        return ()
+    possible = _ALGORITHMS_OF.get((kty, crv), ())
+    return possible if alg is None else [name for name in possible if name == alg]
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
