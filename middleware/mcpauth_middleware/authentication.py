@@ -1,0 +1,87 @@
+"""From a request to its principal, RFC 6750 §2 and RFC 9449 §7: steps in their order; each may refuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpauth_middleware.bearer import read_credentials
+from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken, UseDpopNonce
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcpauth_middleware.asgi import ASGIApp, Event, Receive, Scope, Send
+    from mcpauth_middleware.background import Background
+    from mcpauth_middleware.exchange import Exchange
+    from mcpauth_middleware.principal import Principal
+    from mcpauth_middleware.streams import OpenStreams
+    from mcpauth_middleware.throttle import FailedAuthentications
+    from mcpauth_middleware.tokens.dpop import DpopBinding
+    from mcpauth_middleware.tokens.revocation import RevocationList
+    from mcpauth_middleware.tokens.verifier import TokenVerifier
+    from mcpauth_middleware.upstream import TokenExchange
+
+
+class Authentication:
+    """Tells who sent a request, and ends what outlives its token."""
+
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        *,
+        dpop: DpopBinding,
+        revocation_lists: Mapping[str, RevocationList],
+        failures: FailedAuthentications,
+        streams: OpenStreams,
+        background: Background,
+        upstream: TokenExchange | None = None,
+    ) -> None:
+        self._verifier = verifier
+        self._dpop = dpop
+        self._revocation_lists = revocation_lists
+        self._failures = failures
+        self.streams = streams
+        self._background = background
+        self._upstream = upstream
+
+    async def principal(self, exchange: Exchange) -> Principal:
+        """Who sent the request.
+
+        Raises:
+            MissingToken, InvalidToken, InvalidRequest: nobody that could be told.
+            RateLimited: the same, once too often from this address.
+            Unavailable: it cannot be told now.
+        """
+        try:
+            return await self._principal(exchange)
+        except UseDpopNonce:
+            raise  # no failure: the client could not know the nonce
+        except (MissingToken, InvalidToken, InvalidRequest):
+            await self._failures.count(exchange.address)
+            raise
+
+    async def _principal(self, exchange: Exchange) -> Principal:
+        credentials = read_credentials(exchange.headers, exchange.scope.get("query_string", b""))
+        if credentials.scheme == "DPoP" and self._dpop.mode == "off":
+            raise MissingToken
+        exchange.scheme = credentials.scheme
+        principal = await self._verifier.verify(credentials.token)
+        self._dpop.check(credentials, principal, exchange)
+        if (revocations := self._revocation_lists.get(principal.issuer)) is not None:
+            await revocations.check(principal)
+        if self._upstream is not None:
+            self._upstream.keep(principal, credentials.token)
+        return principal
+
+    async def lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the application's lifespan through; before it has ended, end what runs in the background."""
+
+        async def closing_before_the_end(event: Event) -> None:
+            if event["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await self._background.aclose()
+            await send(event)
+
+        try:
+            await app(scope, receive, closing_before_the_end)
+        finally:
+            await self._background.aclose()

@@ -1,0 +1,160 @@
+"""What a web page may do: Host and Origin checks (MCP, Streamable HTTP, "Security") and CORS (Fetch §3.2).
+
+No answer allows credentials: the token travels in a header that a page must set itself, so a cookie
+that the browser would add can never speak for the user.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mcpauth_middleware.errors import MethodNotAllowed, MisdirectedRequest, OriginRefused
+from mcpauth_middleware.resource import is_loopback_host, origin_of
+from mcpauth_middleware.responses import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcpauth_middleware.asgi import Event, Headers, Send
+
+METHODS = ("GET", "HEAD", "POST", "DELETE")
+"""What Streamable HTTP uses, and HEAD."""
+
+_EXPOSED = (
+    b"WWW-Authenticate, DPoP-Nonce, Mcp-Session-Id, MCP-Protocol-Version, Retry-After,"
+    b" RateLimit-Policy, RateLimit"
+)
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]{1,2000}")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}|\*))?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s\"]+")
+
+
+class BrowserGuard:
+    """Checks Host and Origin.
+
+    Allowed by default are the resource's own host and origin; for a resource on loopback every
+    loopback name, at any port, since rebinding needs a name that the attacker owns.
+
+    Raises:
+        ValueError: an entry of `allowed_hosts` or `allowed_origins` is not what it should be.
+    """
+
+    def __init__(
+        self, *, resource: str, allowed_hosts: Sequence[str] = (), allowed_origins: Sequence[str] = ()
+    ) -> None:
+        parts = urlsplit(resource)
+        self._loopback = is_loopback_host(parts.hostname or "")
+        default_port = {"http": 80, "https": 443}[parts.scheme]
+        own = origin_of(parts).partition("://")[2]
+        self._hosts = {own, *map(_host_pattern, allowed_hosts)}
+        if parts.port in (None, default_port):
+            self._hosts.add(f"{own}:{default_port}")
+        self._origins = {origin_of(parts), *map(_origin, allowed_origins)}
+
+    def check(self, headers: Headers) -> str | None:
+        """The Origin of the request, which may be absent: only browsers send it.
+
+        Raises:
+            MisdirectedRequest: the Host is missing, doubled or not one of ours.
+            OriginRefused: the Origin is doubled or not allowed.
+        """
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1").lower()):
+            raise MisdirectedRequest("host")
+        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        if not origins:
+            return None
+        if len(origins) != 1 or not self._is_allowed(origins[0]):
+            raise OriginRefused("origin")
+        return origins[0]
+
+    def _is_ours(self, host: str) -> bool:
+        if host in self._hosts:
+            return True
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        return f"{match[1]}:*" in self._hosts or (self._loopback and is_loopback_host(match[1]))
+
+    def _is_allowed(self, origin: str) -> bool:
+        if origin in self._origins:
+            return True
+        if not self._loopback:
+            return False
+        scheme, _, host = origin.partition("://")
+        match = _HOST.fullmatch(host)
+        return scheme in ("http", "https") and match is not None and is_loopback_host(match[1])
+
+
+def check_method(method: str) -> None:
+    """Refuse what Streamable HTTP does not use.
+
+    Raises:
+        MethodNotAllowed: another method, or OPTIONS outside a preflight.
+    """
+    if method not in METHODS:
+        raise MethodNotAllowed("method")
+
+
+def is_preflight(method: str, headers: Headers) -> bool:
+    """Whether a browser asks if a page may send a request: such a question never carries a token."""
+    names = {name for name, _ in headers}
+    return method == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+
+
+def preflight(headers: Headers) -> Answer:
+    """The answer to a preflight, of an origin that was found allowed."""
+    # Echoed, not listed: a tool's `Mcp-Param-*` headers are known to its clients only.
+    asked = dict(headers).get(b"access-control-request-headers", b"").decode("latin-1")
+    return Answer(
+        204,
+        headers=(
+            ("Access-Control-Allow-Methods", ", ".join(METHODS)),
+            *((("Access-Control-Allow-Headers", asked),) if _HEADER_NAMES.fullmatch(asked) else ()),
+            ("Access-Control-Max-Age", "600"),
+        ),
+    )
+
+
+def readable_by(origin: str | None, send: Send) -> Send:
+    """A `send` that lets pages of this origin read the answer, and replaces what the application said."""
+    if origin is None:
+        return send
+    ours = [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED),
+        (b"vary", b"Origin"),
+    ]
+    replaced = {
+        b"access-control-allow-origin",
+        b"access-control-allow-credentials",
+        b"access-control-expose-headers",
+    }
+
+    async def with_cors(event: Event) -> None:
+        if event["type"] == "http.response.start":
+            kept = [(name, value) for name, value in event.get("headers", ()) if name.lower() not in replaced]
+            event = {**event, "headers": [*kept, *ours]}
+        await send(event)
+
+    return with_cors
+
+
+def _host_pattern(entry: str) -> str:
+    if not _HOST.fullmatch(entry.lower()):
+        raise ValueError(
+            f'allowed_hosts: each entry is "host", "host:port" or "host:*", without a scheme (got {entry!r})'
+        )
+    return entry.lower()
+
+
+def _origin(entry: str) -> str:
+    # "null" is what every sandboxed frame of every site sends, so allowing it allows anyone.
+    if not _ORIGIN.fullmatch(entry.lower()) or "*" in entry:
+        raise ValueError(
+            f'allowed_origins: each is one origin such as "https://app.example", never "*" (got {entry!r})'
+        )
+    parts = urlsplit(entry.lower())
+    return origin_of(parts) if parts.scheme in ("http", "https") else entry.lower()

@@ -1,0 +1,46 @@
+"""Which path a request is for (ASGI 3.0, `path` and `root_path`), and which paths need no token.
+
+Everything is protected but an exact list. Patterns are not offered: a path that a pattern lets
+through by accident is a hole nobody sees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from mcpauth_middleware.asgi import Scope
+
+
+def request_paths(scope: Scope) -> tuple[str, str]:
+    """The path as the server sees it, and as the application does where it is mounted below a prefix."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    if root and (path == root or path.startswith(f"{root}/")):
+        return path, path[len(root) :] or "/"
+    return path, path
+
+
+class PublicPaths:
+    """The exact paths, as the application sees them, that need no token.
+
+    Raises:
+        ValueError: one is no exact path, or could be that of the MCP endpoint itself.
+    """
+
+    def __init__(self, paths: Collection[str], *, resource: str) -> None:
+        self._endpoint = unquote(urlsplit(resource).path).rstrip("/")
+        for path in paths:
+            if not path.startswith("/") or any(character in path for character in "*?#%{}"):
+                raise ValueError(f'public_paths: each is one exact path such as "/health" (got {path!r})')
+            # Also the end of it: below a prefix that a proxy or a mount takes off, that is what is left.
+            if path == f"{self._endpoint}/" or (path != "/" and self._endpoint.endswith(path.rstrip("/"))):
+                raise ValueError(f"public_paths: {path!r} is the MCP endpoint itself; remove it")
+        self._paths = frozenset(paths)
+
+    def match(self, path: str, app_path: str) -> bool:
+        """Whether a request for these `request_paths` may pass without a token."""
+        return app_path in self._paths and path.rstrip("/") != self._endpoint

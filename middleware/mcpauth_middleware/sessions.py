@@ -1,0 +1,77 @@
+"""Sessions of Streamable HTTP (MCP 2025-03-26 to 2025-11-25, "Session Management"), bound to who opened them.
+
+The id that a client gets carries a tag: a MAC over the server's own id and the principal. An id that
+comes with another principal's token, or was never given out, reaches the server as one it does not know,
+so that it answers as for any session that is gone. Nothing is stored, and it works with servers that bind
+nothing themselves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcpauth_middleware.asgi import Event, Headers, Send
+    from mcpauth_middleware.exchange import Exchange
+    from mcpauth_middleware.principal import Principal
+
+SESSION_ID = b"mcp-session-id"
+MIN_KEY_BYTES = 16
+
+_TAG_BYTES = 16
+_SEPARATOR = b"."
+
+
+class SessionBinding:
+    """Tags session ids on their way to the client, and checks and removes the tags on their way back.
+
+    Args:
+        key: The MAC's; None: one that only this process has. Processes that share sessions must share it.
+
+    Raises:
+        ValueError: the key is too short.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        if key is not None and len(key) < MIN_KEY_BYTES:
+            raise ValueError(f"session_key: needs at least {MIN_KEY_BYTES} random bytes")
+        self._key = secrets.token_bytes(32) if key is None else key
+
+    def bind(self, exchange: Exchange, principal: Principal) -> None:
+        """Let the application see its own id in the request, and the client see the tagged one."""
+        if any(name == SESSION_ID for name, _ in exchange.headers):
+            exchange.headers = [
+                (name, self._own_id(value, principal) if name == SESSION_ID else value)
+                for name, value in exchange.headers
+            ]
+        exchange.send = self._tagging(exchange.send, principal)
+
+    def _own_id(self, presented: bytes, principal: Principal) -> bytes:
+        tag, _, own = presented.partition(_SEPARATOR)
+        expected = self._tag(own, principal)
+        # On a mismatch: an id that no server has, since nobody else can make it.
+        return own if hmac.compare_digest(tag, expected) else self._tag(presented, principal)
+
+    def _tagging(self, send: Send, principal: Principal) -> Send:
+        async def tagged(event: Event) -> None:
+            if event["type"] == "http.response.start":
+                headers: Headers = list(event.get("headers", ()))
+                if any(name.lower() == SESSION_ID for name, _ in headers):
+                    event = {**event, "headers": [self._tagged(*header, principal) for header in headers]}
+            await send(event)
+
+        return tagged
+
+    def _tagged(self, name: bytes, value: bytes, principal: Principal) -> tuple[bytes, bytes]:
+        if name.lower() != SESSION_ID:
+            return name, value
+        return name, self._tag(value, principal) + _SEPARATOR + value
+
+    def _tag(self, own: bytes, principal: Principal) -> bytes:
+        who = json.dumps([principal.issuer, principal.subject, principal.client_id]).encode()
+        mac = hmac.digest(self._key, who + b"\n" + own, "sha256")[:_TAG_BYTES]
+        return base64.urlsafe_b64encode(mac).rstrip(b"=")

@@ -1,0 +1,225 @@
+"""Calling another API on the user's behalf: token exchange, RFC 8693, so that no token is passed through.
+
+MCP forbids a server to send its caller's token elsewhere. Here it is exchanged at the authorization server
+for one that is for the other resource, names this server as the one who acts, and is good for nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import weakref
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mcpauth_middleware.background import Background, CallCancelled, SharedCalls, TooManyCalls
+from mcpauth_middleware.challenge import is_scope
+from mcpauth_middleware.errors import naming
+from mcpauth_middleware.principal import current_principal
+from mcpauth_middleware.resource import canonical_resource
+from mcpauth_middleware.tokens.bounded_cache import BoundedCache
+from mcpauth_middleware.tokens.discovery import check_issuer, discover
+from mcpauth_middleware.tokens.fetch import FetchFailed, JsonAnswer, JsonRequest, exchange_json, fetch_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    import httpx2
+
+    from mcpauth_middleware.principal import Principal
+    from mcpauth_middleware.tokens.client_credentials import ClientCredentials
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  the name of a kind of token
+
+MAX_ENTRIES = 10_000
+MAX_CALLS = 100
+MARGIN_SECONDS = 10
+"""A token that is given out has at least so long to live."""
+DEADLINE_SECONDS = 10.0
+
+_OK = 200
+
+
+class UpstreamRefused(Exception):
+    """The authorization server does not give such a token; `error` is its code (RFC 8693 §2.2.2)."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(f"the authorization server refused the token exchange: {error}")
+        self.error = error
+
+
+class UpstreamUnavailable(Exception):
+    """The authorization server cannot be asked now, or gave no answer that can be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamToken:
+    """A token for another resource."""
+
+    value: str = field(repr=False)
+    resource: str
+    expires_at: float
+
+    @property
+    def authorization(self) -> str:
+        """The Authorization header for requests to that resource, and to no other."""
+        return f"Bearer {self.value}"
+
+
+class TokenExchange:
+    """Gets tokens for other resources, in the name of whoever is calling a tool.
+
+    Give it to `McpAuthMiddleware(..., upstream=...)`, and in a tool:
+
+        token = await upstream.token("https://api.example.com", scopes=["calendar:read"])
+        await http.get(..., headers={"Authorization": token.authorization})
+
+    Only this object knows the callers' tokens, each as long as its request is being handled.
+
+    Args:
+        issuer: The authorization server, which must be the issuer of the callers' tokens.
+        credentials: The client that this server is there.
+        http_client: How the authorization server is reached; None: a client of its own.
+        now: The clock, in epoch seconds.
+
+    Raises:
+        ValueError: the issuer cannot be one.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        credentials: ClientCredentials,
+        *,
+        http_client: httpx2.AsyncClient | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        with naming("issuer"):
+            check_issuer(issuer)
+        self._issuer = issuer
+        self._authorization = credentials.authorization()
+        self._http_client = http_client
+        self._now = now
+        self._callers = _CallersTokens()
+        self._exchanged: BoundedCache[UpstreamToken] = BoundedCache(max_entries=MAX_ENTRIES, now=now)
+        self._calls: SharedCalls[UpstreamToken] = SharedCalls(Background(), max_calls=MAX_CALLS)
+        self._endpoint: str | None = None
+
+    def keep(self, principal: Principal, token: str) -> None:
+        """Remember the caller's token as long as its principal is in use. The middleware calls this."""
+        if principal.issuer == self._issuer:
+            self._callers.keep(principal, token)
+
+    async def token(
+        self, resource: str, *, scopes: Collection[str] = (), principal: Principal | None = None
+    ) -> UpstreamToken:
+        """A token for another resource, for the caller of this tool or the principal given.
+
+        Raises:
+            LookupError: no request is being handled, or its token is of another issuer.
+            ValueError: the resource is none, or this server itself; or a scope is none.
+            UpstreamRefused: the user or the operator did not allow it.
+            UpstreamUnavailable: try again later.
+        """
+        caller = principal or current_principal()
+        target = _other_resource(resource, caller)
+        wanted = _scopes(scopes)
+        subject_token = self._callers.of(caller)
+        key = hashlib.sha256(f"{subject_token}\0{target}\0{wanted}".encode()).digest()
+        if (known := self._exchanged.get(key)) is not None:
+            return known
+        try:
+            return await self._calls.result(key, partial(self._exchange, key, subject_token, target, wanted))
+        except (FetchFailed, CallCancelled, TooManyCalls) as error:
+            raise UpstreamUnavailable(f"no token exchange: {error}") from None
+
+    async def _exchange(self, key: bytes, subject_token: str, resource: str, scope: str) -> UpstreamToken:
+        form = {
+            "grant_type": GRANT_TYPE,
+            "subject_token": subject_token,
+            "subject_token_type": ACCESS_TOKEN,
+            "requested_token_type": ACCESS_TOKEN,
+            "resource": resource,
+            **({"scope": scope} if scope else {}),
+        }
+        request = JsonRequest(
+            await self._token_endpoint(),
+            method="POST",
+            headers={"Authorization": self._authorization},
+            form=form,
+            deadline=DEADLINE_SECONDS,
+        )
+        answer = await exchange_json(request, client=self._http_client)
+        if answer.status != _OK:
+            self._endpoint = None  # it may have moved
+            raise _refusal(answer)
+        token = _granted(answer.document(), resource, subject_token, now=self._now())
+        self._exchanged.put(key, token, until=token.expires_at - MARGIN_SECONDS)
+        return token
+
+    async def _token_endpoint(self) -> str:
+        async def fetch(url: str) -> Mapping[str, Any]:
+            return await fetch_json(url, client=self._http_client)
+
+        if self._endpoint is None:
+            self._endpoint = (await discover(self._issuer, fetch)).url("token_endpoint")
+        return self._endpoint
+
+
+class _CallersTokens:
+    """Tokens by the very principal they were verified for, and gone with it."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[int, tuple[weakref.ref[Principal], str]] = {}
+
+    def keep(self, principal: Principal, token: str) -> None:
+        number = id(principal)
+        self._tokens[number] = (weakref.ref(principal, lambda _: self._tokens.pop(number, None)), token)
+
+    def of(self, principal: Principal) -> str:
+        kept = self._tokens.get(id(principal))
+        if kept is None or kept[0]() is not principal:
+            raise LookupError(
+                "no token to exchange: give this TokenExchange to McpAuthMiddleware(upstream=...), "
+                "with the issuer of the callers' tokens"
+            )
+        return kept[1]
+
+
+def _other_resource(resource: str, caller: Principal) -> str:
+    with naming("resource"):
+        target = canonical_resource(resource)
+    if target == caller.resource:
+        raise ValueError("resource: is this server itself; name the one to be called")
+    return target
+
+
+def _scopes(scopes: Collection[str]) -> str:
+    if isinstance(scopes, str):
+        raise ValueError(f"scopes: give a list, [{scopes!r}]")  # noqa: TRY004  as options do
+    for scope in scopes:
+        if not is_scope(scope):
+            raise ValueError(f"scopes: not a scope (RFC 6749 §3.3): {scope!r}")
+    return " ".join(sorted(set(scopes)))
+
+
+def _refusal(answer: JsonAnswer) -> Exception:
+    if answer.status not in (400, 401, 403):
+        return FetchFailed(f"{answer.url}: status {answer.status}")
+    error = answer.document().get("error")
+    # Of the server's words only the code: a description could have anything in it.
+    return UpstreamRefused(error if isinstance(error, str) and error.isidentifier() else "refused")
+
+
+def _granted(document: Mapping[str, Any], resource: str, subject_token: str, *, now: float) -> UpstreamToken:
+    value, lifetime = document.get("access_token"), document.get("expires_in", 0)
+    kind, scheme = document.get("issued_token_type", ACCESS_TOKEN), document.get("token_type")
+    if not isinstance(value, str) or not value or kind != ACCESS_TOKEN or str(scheme).lower() != "bearer":
+        raise FetchFailed("the answer has no bearer access token")
+    if value == subject_token:
+        raise FetchFailed("the answer is the caller's own token")
+    if type(lifetime) is not int or lifetime < 0:
+        raise FetchFailed("the answer's expires_in is not a number of seconds")
+    return UpstreamToken(value, resource, now + lifetime)
