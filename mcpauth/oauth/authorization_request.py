@@ -1,0 +1,263 @@
+"""Authorization requests, RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1: checked and kept.
+
+The first GET of /authorize only stores: clients probe the address before they open a browser. What follows
+(sign-in, consent) happens to the one stored record: no form has to carry the request, and none can change it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mcpauth.oauth.errors import (
+    InvalidClient,
+    InvalidRequest,
+    OAuthError,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    UnauthorizedClient,
+    UnsupportedResponseType,
+)
+from mcpauth.oauth.form import Form, repeated_names
+from mcpauth.oauth.pkce import is_s256_challenge
+from mcpauth.oauth.random_text import random_text
+from mcpauth.oauth.store import Record, Store, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from mcpauth.oauth.client import Client, KnownClients
+    from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
+
+KIND = "authorization_request"
+
+MAX_HINT = 200
+
+
+class NoRedirect(OAuthError):
+    """The client or its redirect URI cannot be trusted: tell the user, never redirect (RFC 6749 §4.1.2.1)."""
+
+    def __init__(self, error: OAuthError) -> None:
+        self.code = error.code
+        super().__init__(error.description, status=400 if error.status_code == 401 else error.status_code)
+
+
+class RedirectError(Exception):
+    """Anything else that is wrong with a request: the client is told at its redirect URI."""
+
+    def __init__(self, error: OAuthError, redirect_uri: str, state: str | None, client_id: str) -> None:
+        super().__init__(error.code)
+        self.error = error
+        self.redirect_uri = redirect_uri
+        self.state = state
+        self.client_id = client_id
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A checked request, and what the user decided about it.
+
+    `redirect_uri_given` tells whether the request named it: /token then has to name the same. `browser` is
+    the digest of the cookie of the browser that began it. `approved` is None until the user decided;
+    `user_id` is who did.
+    """
+
+    client_id: str
+    redirect_uri: str
+    redirect_uri_given: bool
+    scopes: tuple[str, ...]
+    resource: str
+    code_challenge: str
+    state: str | None
+    prompt: str | None
+    login_hint: str | None
+    created_at: int
+    browser: str
+    approved: tuple[str, ...] | None = None
+    user_id: str | None = None
+    auth_time: int | None = None
+
+    def to_record(self) -> Record:
+        """The request as stored."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Record) -> AuthorizationRequest:
+        """The request of a stored record."""
+        values: Record = {**record, "scopes": tuple(record["scopes"])}
+        if record["approved"] is not None:
+            values["approved"] = tuple(record["approved"])
+        return cls(**values)
+
+
+class AuthorizationRequests:
+    """Requests under way, by the digest of an id that only the browser's own pages carry."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        lifetime: timedelta = timedelta(minutes=10),
+        now: Callable[[], float] = time.time,
+        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._lifetime = int(lifetime.total_seconds())
+        self._now = now
+        self._token_bytes = token_bytes
+
+    async def begin(self, request: AuthorizationRequest) -> str:
+        """Store the request and give its id."""
+        request_id = random_text(self._token_bytes)
+        expires_at = int(self._now()) + self._lifetime
+        await self._store.add(KIND, digest(request_id), request.to_record(), expires_at=expires_at)
+        return request_id
+
+    async def get(self, request_id: str) -> AuthorizationRequest | None:
+        """The request, while it is under way."""
+        record = await self._store.get(KIND, digest(request_id))
+        return AuthorizationRequest.from_record(record) if record is not None else None
+
+    async def approve(
+        self,
+        request_id: str,
+        request: AuthorizationRequest,
+        *,
+        user_id: str,
+        auth_time: int | None,
+        scopes: Collection[str],
+    ) -> bool:
+        """Write down what the user allowed: those of `scopes` that were asked for.
+
+        False when the request has changed or gone since it was read.
+        """
+        approved = tuple(name for name in request.scopes if name in scopes)
+        decided = replace(request, approved=approved, user_id=user_id, auth_time=auth_time)
+        return await self._store.replace(KIND, digest(request_id), request.to_record(), decided.to_record())
+
+    async def take(self, request_id: str) -> AuthorizationRequest | None:
+        """The request, finished: of two callers one gets None."""
+        record = await self._store.take(KIND, digest(request_id))
+        return AuthorizationRequest.from_record(record) if record is not None else None
+
+
+async def check_authorization_request(
+    params: Iterable[tuple[str, str]],
+    *,
+    clients: KnownClients,
+    registry: ResourceRegistry,
+    browser: str,
+    now: float,
+) -> AuthorizationRequest:
+    """Check the parameters of /authorize, in the order that decides who may be told about an error.
+
+    Raises:
+        NoRedirect: the client or its redirect URI is unknown, repeated or missing, or a parameter has a NUL.
+        RedirectError: anything else.
+    """
+    pairs = tuple(params)
+    repeated = repeated_names(pairs)
+    try:
+        client, redirect_uri, given = await _known_client(pairs, repeated, clients)
+    except OAuthError as error:
+        raise NoRedirect(error) from error
+    state = None if "state" in repeated else _first(pairs, "state")
+    try:
+        form = Form(pairs)
+        _check_response_type(form, client)
+        code_challenge = _code_challenge(form)
+        resource = registry.resolve(form.all("resource"))
+        scopes = registry.scopes_for(resource, _requested_scope(form, client, resource))
+        prompt = _prompt(form)
+    except OAuthError as error:
+        raise RedirectError(error, redirect_uri, state, client.client_id) from error
+    return AuthorizationRequest(
+        client_id=client.client_id,
+        redirect_uri=redirect_uri,
+        redirect_uri_given=given,
+        scopes=scopes,
+        resource=resource.identifier,
+        code_challenge=code_challenge,
+        state=state,
+        prompt=prompt,
+        login_hint=_login_hint(form),
+        created_at=int(now),
+        browser=browser,
+    )
+
+
+def _first(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
+    return next((value for key, value in pairs if key == name and value), None)
+
+
+async def _known_client(
+    pairs: Sequence[tuple[str, str]], repeated: Collection[str], clients: KnownClients
+) -> tuple[Client, str, bool]:
+    """The client, where its answer goes, and whether the request said so."""
+    if any("\0" in name or "\0" in value for name, value in pairs):
+        raise InvalidRequest("a parameter has a NUL character")
+    if "client_id" in repeated or "redirect_uri" in repeated:
+        raise InvalidRequest("client_id or redirect_uri is repeated")
+    client_id = _first(pairs, "client_id")
+    if client_id is None:
+        raise InvalidRequest("client_id is missing")
+    client = await clients.get(client_id)
+    if client is None:
+        raise InvalidClient("the client is not registered here")
+    redirect_uri = _first(pairs, "redirect_uri")
+    if redirect_uri is None:
+        if len(client.redirect_uris) != 1:
+            raise InvalidRequest("redirect_uri is missing, and the client has registered several")
+        return client, client.redirect_uris[0], False
+    if not client.redirects_to(redirect_uri):
+        raise InvalidRequest("the redirect_uri is not registered for this client")
+    return client, redirect_uri, True
+
+
+def _check_response_type(form: Form, client: Client) -> None:
+    if form.optional("request") is not None:
+        raise RequestNotSupported("request objects are not taken")
+    if form.optional("request_uri") is not None:
+        raise RequestUriNotSupported("request objects are not taken")
+    if form.required("response_type") != "code":
+        raise UnsupportedResponseType("the only response_type is code")
+    if form.optional("response_mode") not in (None, "query"):
+        raise InvalidRequest("the only response_mode is query")
+    if "authorization_code" not in client.grant_types:
+        raise UnauthorizedClient("the client is not registered for authorization codes")
+
+
+def _code_challenge(form: Form) -> str:
+    challenge = form.required("code_challenge")
+    # RFC 7636 §4.3: absent means plain, which shows the verifier to whoever sees the request.
+    if form.optional("code_challenge_method") != "S256":
+        raise InvalidRequest("code_challenge_method must be S256")
+    if not is_s256_challenge(challenge):
+        raise InvalidRequest("code_challenge is not the base64url of a SHA-256")
+    return challenge
+
+
+def _requested_scope(form: Form, client: Client, resource: Resource) -> str | None:
+    """The request's scope; without one the client's registered one, as far as the resource knows it."""
+    requested = form.optional("scope")
+    if requested is not None or client.scope is None:
+        return requested
+    known = {scope.name for scope in resource.scopes}
+    return " ".join(name for name in client.scope.split(" ") if name in known)
+
+
+def _prompt(form: Form) -> str | None:
+    prompt = form.optional("prompt")
+    values = (prompt or "").split(" ")
+    if "none" in values and len(values) > 1:
+        raise InvalidRequest("prompt=none excludes every other prompt")
+    return prompt
+
+
+def _login_hint(form: Form) -> str | None:
+    # A hint fills in a field of the sign-in page: too long or with controls, it is no hint.
+    hint = form.optional("login_hint")
+    return hint if hint is not None and len(hint) <= MAX_HINT and hint.isprintable() else None

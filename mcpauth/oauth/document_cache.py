@@ -1,0 +1,153 @@
+"""Documents of others, kept as RFC 9111 lets a cache keep them, and asked for as seldom as possible.
+
+Those who ask for one URL at the same time share one fetch. After a failure nobody asks again for a minute. A
+failure is never kept as a document, nor a document beyond its time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+import anyio
+
+from mcpauth.oauth.errors import OAuthError, TemporarilyUnavailable
+from mcpauth.oauth.fetching import Fetch, FetchFailed
+
+if TYPE_CHECKING:
+    from mcpauth.oauth.fetch_budget import FetchBudget
+    from mcpauth.oauth.https_url import HttpsUrl
+
+T = TypeVar("T")
+
+OnFailure: TypeAlias = Callable[[str, Exception], Awaitable[None]]
+"""Told of each fetch that failed: the URL and a `FetchFailed` or `OAuthError`."""
+
+BACK_OFF_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes and times: bytes of a document, seconds to keep one, and how many are kept."""
+
+    max_bytes: int
+    default_seconds: int = 10 * 60
+    longest_seconds: int = 24 * 60 * 60
+    documents: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    value: T | None
+    failure: Exception | None
+    at: float
+    until: float
+
+    def get(self) -> T:
+        if self.failure is not None:
+            # The same error may be raised many times: each time it begins anew.
+            raise self.failure.with_traceback(None)
+        assert self.value is not None  # noqa: S101 - an outcome is one or the other
+        return self.value
+
+
+@dataclass(slots=True)
+class _UnderWay(Generic[T]):
+    done: anyio.Event = field(default_factory=anyio.Event)
+    outcome: _Outcome[T] | None = None
+
+
+class DocumentCache(Generic[T]):
+    """Documents by URL. `read` makes of one what is kept, or raises an `OAuthError`."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        read: Callable[[str, object], T],
+        budget: FetchBudget,
+        limits: Limits,
+        *,
+        on_failure: OnFailure | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._fetch = fetch
+        self._read = read
+        self._budget = budget
+        self._limits = limits
+        self._on_failure = on_failure
+        self._now = now
+        self._kept: OrderedDict[str, _Outcome[T]] = OrderedDict()
+        self._under_way: dict[str, _UnderWay[T]] = {}
+
+    def __len__(self) -> int:
+        """How many outcomes are kept."""
+        return len(self._kept)
+
+    async def get(self, url: HttpsUrl, *, renew: bool = False) -> T:
+        """The document. `renew` asks for it anew, unless that was done in the last minute.
+
+        Raises:
+            FetchFailed: it could not be had, now or less than a minute ago.
+            OAuthError: `read` refused it, or the budget is spent.
+        """
+        while True:
+            kept = self._kept.get(url.text)
+            if kept is not None and self._still_good(kept, renew=renew):
+                self._kept.move_to_end(url.text)
+                return kept.get()
+            under_way = self._under_way.get(url.text)
+            if under_way is None:
+                return await self._load(url)
+            await under_way.done.wait()
+            if under_way.outcome is not None:
+                return under_way.outcome.get()
+            # Whoever was fetching it hung up, or could not: somebody else has to try.
+
+    def _still_good(self, kept: _Outcome[T], *, renew: bool) -> bool:
+        recent = kept.at > self._now() - BACK_OFF_SECONDS
+        return kept.until > self._now() and (recent or not renew)
+
+    async def _load(self, url: HttpsUrl) -> T:
+        under_way = self._under_way[url.text] = _UnderWay[T]()
+        try:
+            under_way.outcome = self._unless_known(url.text, await self._outcome(url))
+        finally:
+            del self._under_way[url.text]
+            under_way.done.set()
+        self._keep(url.text, under_way.outcome)
+        return under_way.outcome.get()
+
+    async def _outcome(self, url: HttpsUrl) -> _Outcome[T]:
+        at = self._now()
+        with self._budget.spend(url.origin):
+            try:
+                fetched = await self._fetch(url.text, max_bytes=self._limits.max_bytes)
+                value = self._read(url.text, fetched.document)
+            except TemporarilyUnavailable:
+                raise
+            except (FetchFailed, OAuthError) as error:
+                if self._on_failure is not None:
+                    await self._on_failure(url.text, error)
+                return _Outcome(None, error, at, at + BACK_OFF_SECONDS)
+        return _Outcome(value, None, at, at + self._seconds(fetched.fresh_for))
+
+    def _unless_known(self, url: str, outcome: _Outcome[T]) -> _Outcome[T]:
+        """The outcome; where renewing failed, the document that is still good, left alone for a minute."""
+        kept = self._kept.get(url)
+        if outcome.failure is None or kept is None or kept.failure is not None or kept.until <= self._now():
+            return outcome
+        return replace(kept, at=outcome.at)
+
+    def _seconds(self, fresh_for: int | None) -> int:
+        seconds = self._limits.default_seconds if fresh_for is None else fresh_for
+        return min(seconds, self._limits.longest_seconds)
+
+    def _keep(self, url: str, outcome: _Outcome[T]) -> None:
+        self._kept.pop(url, None)
+        if outcome.until > outcome.at:
+            self._kept[url] = outcome
+        while len(self._kept) > self._limits.documents:
+            self._kept.popitem(last=False)

@@ -1,0 +1,204 @@
+"""Refresh tokens, RFC 6749 §6, RFC 9700 §4.14: each is good for once, and one that comes back ends its grant.
+
+All refresh tokens of a grant are one record. A token is its family's secret (128 bits, which finds the
+record) and its own (256 bits, of which the record has the newest digest). Rotating is one `replace` on that
+record: of any number of simultaneous refreshes one succeeds. Whoever has the family's secret with another own
+secret holds a token that was rotated away, so that every earlier token is recognised although none is kept.
+
+The very last one may come back for a short while (`replay_window`), with the same question: it gets the same
+answer, which the rotation stored in the same step. An earlier one, or a later moment, is reuse.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from mcpauth.events import Events, RefreshTokenReused
+from mcpauth.oauth.errors import InvalidGrant, InvalidScope, InvalidTarget
+from mcpauth.oauth.random_text import random_text
+from mcpauth.oauth.refresh_replay import seal, unseal
+from mcpauth.oauth.store import Record, Store, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mcpauth.oauth.client import Client
+    from mcpauth.oauth.grant import Grant, Grants
+
+KIND = "refresh_token"
+
+FAMILY_BYTES = 16
+SECRET_BYTES = 32
+TOKEN = re.compile(r"(?P<family>[A-Za-z0-9\-_]{22})(?P<secret>[A-Za-z0-9\-_]{43})")
+
+
+Answer: TypeAlias = dict[str, Any]
+"""A token response, RFC 6749 §5.1."""
+
+MakeAnswer: TypeAlias = "Callable[[Grant, tuple[str, ...], str], Answer]"
+"""Makes the answer of the grant, the scopes of the access token and the next refresh token."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Refreshed:
+    """What a refresh gives. `repeated`: it is an answer that was given before."""
+
+    grant: Grant
+    answer: Answer
+    repeated: bool
+
+
+class RefreshTokens:
+    """The refresh tokens in the store.
+
+    `idle_lifetime` is how long one lives unused; with its grant it ends in any case (`Grants.ends_at`).
+    `replay_window` is how long the last used one gets its answer again; zero is never.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        grants: Grants,
+        *,
+        events: Events,
+        idle_lifetime: timedelta = timedelta(days=30),
+        replay_window: timedelta = timedelta(seconds=30),
+        now: Callable[[], float] = time.time,
+        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._grants = grants
+        self._events = events
+        self._idle_lifetime = int(idle_lifetime.total_seconds())
+        self._replay_window = replay_window.total_seconds()
+        self._now = now
+        self._token_bytes = token_bytes
+
+    async def issue(self, grant: Grant) -> str:
+        """The first refresh token of a grant."""
+        family = random_text(self._token_bytes, FAMILY_BYTES)
+        secret = random_text(self._token_bytes, SECRET_BYTES)
+        record: Record = {
+            "grant_id": grant.grant_id,
+            "client_id": grant.client_id,
+            "newest": digest(secret),
+        }
+        await self._store.add(KIND, digest(family), record, expires_at=self._expires_at(grant))
+        return family + secret
+
+    async def refresh(
+        self,
+        token: str,
+        make_answer: MakeAnswer,
+        *,
+        client: Client,
+        resource: Sequence[str] = (),
+        scope: str | None = None,
+    ) -> Refreshed:
+        """Exchange a refresh token for the next one, or repeat what it was exchanged for a moment ago.
+
+        The answer is made before anything changes, and stored with the change: a failure in between leaves
+        the token good.
+
+        Raises:
+            InvalidGrant: unknown, expired, revoked, used before, of another client.
+            InvalidTarget: the resource is not the granted one.
+            InvalidScope: more than was granted.
+        """
+        family, secret = _split(token)
+        while True:
+            record, grant = await self._find(family, client)
+            if not _is(record["newest"], secret):
+                answer = await self._repeated(record, grant, token, resource, scope)
+                return Refreshed(grant, answer, repeated=True)
+            grant.require_resource(resource)
+            following = random_text(self._token_bytes, SECRET_BYTES)
+            answer = make_answer(grant, grant.narrowed_scopes(scope), family + following)
+            if await self._rotate(record, grant, token, following, answer):
+                return Refreshed(grant, answer, repeated=False)
+            # Somebody rotated it since we read it: in the next round this is its second use.
+
+    async def _find(self, family: str, client: Client) -> tuple[Record, Grant]:
+        """The record of the family, and the grant, if it is in force."""
+        record = await self._store.get(KIND, digest(family))
+        # Another client's token is answered like an unknown one, and nothing happens to it.
+        if record is None or record["client_id"] != client.client_id:
+            raise InvalidGrant("the refresh token is not valid")
+        grant = await self._grants.get(record["grant_id"])
+        if grant is None:
+            raise InvalidGrant("the refresh token is not valid")
+        return record, grant
+
+    async def _rotate(self, record: Record, grant: Grant, token: str, following: str, answer: Answer) -> bool:
+        """Put the next token in the place of this one, unless somebody was faster."""
+        family, secret = _split(token)
+        new = {name: record[name] for name in ("grant_id", "client_id")} | {"newest": digest(following)}
+        if self._replay_window:
+            now = self._now()
+            kept = answer | {"expires_at": int(now) + int(answer["expires_in"])}
+            new["previous"] = {
+                "secret": digest(secret),
+                "until": now + self._replay_window,
+                "answer": seal(kept, token, token_bytes=self._token_bytes),
+            }
+        return await self._store.replace(
+            KIND, digest(family), record, new, expires_at=self._expires_at(grant)
+        )
+
+    async def _repeated(
+        self, record: Record, grant: Grant, token: str, resource: Sequence[str], scope: str | None
+    ) -> Answer:
+        """The answer that this token got before, if it was the last one used, a moment ago."""
+        previous: Record | None = record.get("previous")
+        now = self._now()
+        if previous is None or not _is(previous["secret"], _split(token)[1]) or now >= previous["until"]:
+            await self._end(grant)
+        answer = unseal(previous["answer"], token)
+        if not _asks_the_same(answer, grant, resource, scope):
+            # Not the client that lost its answer; nor is it a thief's doing beyond doubt.
+            raise InvalidGrant("the refresh token was used with other parameters")
+        return answer | {"expires_in": max(0, answer.pop("expires_at") - int(now))}
+
+    async def find(self, token: str) -> Record | None:
+        """The record (`grant_id`, `client_id`) of a token, the newest or an earlier one, if there is one."""
+        match = TOKEN.fullmatch(token)
+        return await self._store.get(KIND, digest(match["family"])) if match else None
+
+    async def is_newest(self, token: str) -> bool:
+        """Whether it is the one token of its family that has not been used."""
+        match = TOKEN.fullmatch(token)
+        record = await self.find(token)
+        return match is not None and record is not None and _is(record["newest"], match["secret"])
+
+    async def _end(self, grant: Grant) -> NoReturn:
+        await self._grants.revoke(grant.grant_id, reason="refresh_token_reused")
+        await self._events.emit(RefreshTokenReused(client_id=grant.client_id, grant_id=grant.grant_id))
+        raise InvalidGrant("the refresh token is not valid")
+
+    def _expires_at(self, grant: Grant) -> int:
+        return min(int(self._now()) + self._idle_lifetime, self._grants.ends_at(grant))
+
+
+def _split(token: str) -> tuple[str, str]:
+    match = TOKEN.fullmatch(token)
+    if match is None:
+        raise InvalidGrant("the refresh token is not valid")
+    return match["family"], match["secret"]
+
+
+def _is(stored: str, secret: str) -> bool:
+    return hmac.compare_digest(stored, digest(secret))
+
+
+def _asks_the_same(answer: Answer, grant: Grant, resource: Sequence[str], scope: str | None) -> bool:
+    try:
+        grant.require_resource(resource)
+        return " ".join(grant.narrowed_scopes(scope)) == str(answer["scope"])
+    except (InvalidTarget, InvalidScope):
+        return False
