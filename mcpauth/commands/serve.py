@@ -1,0 +1,208 @@
+"""`mcpauth serve`: runs the authorization server with uvicorn."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+import uvicorn
+
+from mcpauth import __version__
+from mcpauth.commands.common import Misuse, config_option, find_config, refuse, run, settings_from
+from mcpauth.oauth.resource_registry import Resource, Scope
+from mcpauth.oauth.user import Users
+from mcpauth.server import create_app, open_store
+from mcpauth.settings import ConfigurationError, Settings
+from mcpauth.signin.password import Passwords
+from mcpauth.stores.memory import MemoryStore
+from mcpauth_middleware.audit.journal import AuditJournal
+from mcpauth_middleware.resource import is_loopback_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.applications import Starlette
+
+    from mcpauth.oauth.store import Store
+
+_DEV_USER = "dev"
+_DEV_RESOURCE = Resource(
+    "http://127.0.0.1:8000/mcp", "Development server", (Scope("mcp", "Use everything the server offers"),)
+)
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Listen here instead of where the settings say.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead.")
+@click.option(
+    "--dev",
+    is_flag=True,
+    help="For trying things out: loopback only, nothing is kept, one user with a random password.",
+)
+def serve(*, config: Path | None, host: str | None, port: int | None, dev: bool) -> None:
+    """Run the authorization server."""
+    settings = _dev_settings(config, host, port) if dev else _overridden(settings_from(config), host, port)
+    listening = _listen(settings.host, settings.port)
+    if dev:
+        settings = replace(settings, issuer=_loopback_url(settings.host, listening.getsockname()[1]))
+    try:
+        run(lambda: _serve(settings, listening, dev=dev))
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+
+
+async def _serve(settings: Settings, listening: socket.socket, *, dev: bool) -> None:
+    _announce(settings)
+    # Without `--dev` the app opens its database itself, and closes it before the process ends.
+    store = await _dev_store() if dev else None
+    if store is None:
+        await _look_into_store(settings)
+    await _look_into_journal(settings)
+    _warn_of_other_port(settings, listening)
+    app = create_app(settings, store=store)
+    # The app believes X-Forwarded-For where `trusted_proxies` says so; uvicorn would of anyone on loopback.
+    config = uvicorn.Config(app, lifespan="on", log_config=_LOGGING, server_header=False, proxy_headers=False)
+    await _Server(config, app).serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Sends those away who wait for news before it waits for its open requests to end."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        self._app.state.revocation_feed.close()
+        await super().shutdown(sockets)
+
+
+def _overridden(settings: Settings, host: str | None, port: int | None) -> Settings:
+    try:
+        return replace(
+            settings,
+            host=settings.host if host is None else host,
+            port=settings.port if port is None else port,
+        )
+    except ConfigurationError as error:
+        raise Misuse(f"--{error.field}: {error.problem}") from None
+
+
+def _dev_settings(config: Path | None, host: str | None, port: int | None) -> Settings:
+    host, port = host or "127.0.0.1", 9000 if port is None else port
+    if not is_loopback_host(host):
+        raise Misuse(f"--host: --dev listens on loopback only (got {host})")
+    if find_config(config) is None:
+        return Settings(_loopback_url(host, port), (_DEV_RESOURCE,), database="memory:", host=host, port=port)
+    settings = settings_from(config)
+    return replace(settings, issuer=_loopback_url(host, port), database="memory:", host=host, port=port)
+
+
+def _loopback_url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, before anything else happens: a port in use is the most common reason not to
+    start.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        # Python appends the address, which is there already.
+        reason = str(error.strerror or error).partition(" (while")[0]
+        refuse(f"cannot listen on {host} port {port}: {reason}")
+
+
+def _announce(settings: Settings) -> None:
+    click.echo(f"mcpauth {__version__}", err=True)
+    click.echo(f"  issuer    {settings.issuer}", err=True)
+    click.echo(
+        f"  database  {'in memory, nothing is kept' if settings.in_memory else settings.database}", err=True
+    )
+    for resource in settings.resources:
+        scopes = " ".join(scope.name for scope in resource.scopes)
+        click.echo(f"  resource  {resource.identifier} ({resource.name}): {scopes}", err=True)
+
+
+async def _dev_store() -> Store:
+    """A store that ends with the process, with one user in it."""
+    store = MemoryStore(now=time.time)
+    password = secrets.token_urlsafe(12)
+    await Users(store, now=time.time).add(_DEV_USER, await Passwords().hash(password))
+    click.echo(f"  sign in   as {_DEV_USER} with the password {password}", err=True)
+    return store
+
+
+async def _look_into_store(settings: Settings) -> None:
+    """Open and close the database: what is wrong with it is said in one line, before the server starts."""
+    store = await open_store(settings, now=time.time)
+    try:
+        if not await Users(store, now=time.time).list():
+            _warn("there are no users, so nobody can sign in; add one with: mcpauth users add NAME")
+    finally:
+        await store.aclose()
+
+
+async def _look_into_journal(settings: Settings) -> None:
+    """The same for the audit journal."""
+    if settings.audit_journal is not None:
+        try:
+            journal = AuditJournal(settings.audit_journal)
+        except OSError as error:
+            refuse(f"audit_journal: {error}")
+        await journal.aclose()
+
+
+def _warn_of_other_port(settings: Settings, listening: socket.socket) -> None:
+    port: int = listening.getsockname()[1]
+    if not settings.secure and settings.issuer != _loopback_url(settings.host, port) + settings.path:
+        _warn(
+            f"listening on {settings.host} port {port}, but clients will go to the issuer, {settings.issuer}"
+        )
+
+
+def _warn(message: str) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+class WithoutQuery(logging.Filter):
+    """Takes the query out of access log records: it may hold what nobody should read later, such as a
+    `state`.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, without its query."""
+        if isinstance(record.args, tuple) and len(record.args) > 2:
+            client, method, path, *rest = record.args
+            record.args = (client, method, str(path).partition("?")[0], *rest)
+        return True
+
+
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"without_query": {"()": WithoutQuery}},
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "access": {
+            "()": "uvicorn.logging.AccessFormatter",
+            "fmt": '%(asctime)s %(client_addr)s "%(request_line)s" %(status_code)s',
+            "use_colors": False,
+        },
+    },
+    "handlers": {
+        "plain": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "access": {"class": "logging.StreamHandler", "formatter": "access", "filters": ["without_query"]},
+    },
+    "root": {"handlers": ["plain"], "level": "WARNING"},
+    "loggers": {"uvicorn.access": {"handlers": ["access"], "level": "INFO", "propagate": False}},
+}

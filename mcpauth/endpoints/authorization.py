@@ -1,0 +1,157 @@
+"""The authorization endpoint, RFC 6749 §4.1: a client's request becomes, once its user has decided, an
+answer with `iss` (RFC 9207).
+
+`GET /authorize` with the client's parameters only stores the request, and may be repeated: clients probe the
+address before they open a browser with it. `GET /authorize?request=…` is where every step returns to; it
+finds the next one.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from mcpauth.events import AuthorizationRefused, ConsentDenied, ConsentGiven, Events
+from mcpauth.oauth.authorization_request import (
+    AuthorizationRequest,
+    AuthorizationRequests,
+    NoRedirect,
+    RedirectError,
+    check_authorization_request,
+)
+from mcpauth.oauth.authorization_response import code_redirect, error_redirect
+from mcpauth.oauth.errors import AccessDenied, ConsentRequired, LoginRequired, OAuthError
+from mcpauth.oauth.form import Form, parse_query
+from mcpauth.oauth.grant import Grant
+from mcpauth.oauth.random_text import random_text
+from mcpauth.oauth.store import digest
+from mcpauth.pages.errors import lost
+from mcpauth.web.html import see_other
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mcpauth.endpoints.interaction import Interactions
+    from mcpauth.oauth.authorization_code import AuthorizationCodes
+    from mcpauth.oauth.client import KnownClients
+    from mcpauth.oauth.resource_registry import ResourceRegistry
+    from mcpauth.web.cookies import Cookie
+
+
+class AuthorizationEndpoint:
+    """Answers `GET /authorize`."""
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        requests: AuthorizationRequests,
+        codes: AuthorizationCodes,
+        clients: KnownClients,
+        registry: ResourceRegistry,
+        events: Events,
+        *,
+        issuer: str,
+        browser_cookie: Cookie,
+        now: Callable[[], float] = time.time,
+        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._interactions = interactions
+        self._requests = requests
+        self._codes = codes
+        self._clients = clients
+        self._registry = registry
+        self._events = events
+        self._issuer = issuer
+        self._browser_cookie = browser_cookie
+        self._now = now
+        self._token_bytes = token_bytes
+
+    async def get(self, request: Request) -> Response:
+        """A new request, or the next step of one under way."""
+        pairs = parse_query(request.scope["query_string"])
+        # A client's parameter `request` is a JWT of RFC 9101; it always comes with a client_id, ours never
+        # does.
+        if {name for name, _ in pairs} == {"request"}:
+            return await self._next_step(request, Form(pairs).optional("request"))
+        try:
+            return await self._begin(request, pairs)
+        except NoRedirect as error:
+            await self._refused(error, client_id=None, redirected=False)
+            raise
+        except RedirectError as error:
+            await self._refused(error.error, client_id=error.client_id, redirected=True)
+            return self._error(error.error, error.redirect_uri, error.state)
+
+    async def _begin(self, request: Request, pairs: list[tuple[str, str]]) -> Response:
+        known_browser = self._browser_cookie.read(request)
+        browser = known_browser or random_text(self._token_bytes)
+        checked = await check_authorization_request(
+            pairs, clients=self._clients, registry=self._registry, browser=digest(browser), now=self._now()
+        )
+        if "none" in (checked.prompt or "").split():
+            raise await self._needs_the_user(request, checked)
+        request_id = await self._requests.begin(checked)
+        signed_in = await self._interactions.session(request) is not None
+        response = self._interactions.go_on(request_id, "consent" if signed_in else "sign-in")
+        if known_browser is None:
+            self._browser_cookie.set(response, browser)
+        return response
+
+    async def _needs_the_user(self, request: Request, checked: AuthorizationRequest) -> RedirectError:
+        """`prompt=none`, OpenID Connect Core §3.1.2.1: nothing may be shown, and something has to be."""
+        signed_in = await self._interactions.session(request) is not None
+        error = (
+            ConsentRequired("the user has to be asked") if signed_in else LoginRequired("nobody is signed in")
+        )
+        return RedirectError(error, checked.redirect_uri, checked.state, checked.client_id)
+
+    async def _next_step(self, request: Request, request_id: str | None) -> Response:
+        interaction = await self._interactions.resume(request, request_id)
+        step = interaction.next_step()
+        if step != "answer":
+            return self._interactions.go_on(interaction.request_id, step)
+        # Taken before the code exists: of two browsers' tabs one gets an answer.
+        decided = await self._requests.take(interaction.request_id)
+        if decided is None:
+            raise lost()
+        return await self._answer(decided)
+
+    async def _answer(self, decided: AuthorizationRequest) -> Response:
+        if not decided.approved or decided.user_id is None:
+            await self._events.emit(
+                ConsentDenied(
+                    user_id=decided.user_id or "",
+                    client_id=decided.client_id,
+                    resource=decided.resource,
+                    scopes=decided.scopes,
+                )
+            )
+            return self._error(AccessDenied("the user said no"), decided.redirect_uri, decided.state)
+        grant = Grant.approved(decided, now=self._now())
+        code = await self._codes.issue(decided, grant)
+        await self._events.emit(
+            ConsentGiven(
+                user_id=grant.user_id,
+                client_id=grant.client_id,
+                resource=grant.resource,
+                scopes=grant.scopes,
+                grant_id=grant.grant_id,
+            )
+        )
+        return see_other(
+            code_redirect(decided.redirect_uri, issuer=self._issuer, code=code, state=decided.state)
+        )
+
+    def _error(self, error: OAuthError, redirect_uri: str, state: str | None) -> Response:
+        return see_other(error_redirect(redirect_uri, issuer=self._issuer, error=error, state=state))
+
+    async def _refused(self, error: OAuthError, *, client_id: str | None, redirected: bool) -> None:
+        await self._events.emit(
+            AuthorizationRefused(
+                client_id=client_id, error=error.code, description=error.description, redirected=redirected
+            )
+        )

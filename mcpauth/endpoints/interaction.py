@@ -1,0 +1,138 @@
+"""An authorization request under way in one browser: whose it is, who is signed in, and what comes next.
+
+Sign-in and consent never lead to one another. Each changes its part and sends the browser back to
+/authorize, which asks here for the next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
+
+from mcpauth.oauth.store import digest
+from mcpauth.pages.errors import forged, lost
+from mcpauth.pages.views import ClientFacts
+from mcpauth.web.csrf import CsrfTokens, from_another_site
+from mcpauth.web.html import see_other
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mcpauth.oauth.authorization_request import AuthorizationRequest, AuthorizationRequests
+    from mcpauth.oauth.client import Client, KnownClients
+    from mcpauth.oauth.form import Form
+    from mcpauth.signin.session import Session, Sessions
+    from mcpauth.web.cookies import Cookie
+
+Step = Literal["sign-in", "consent", "answer"]
+Purpose = Literal["sign-in", "consent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One stored request, with the client that made it and the user in front of it."""
+
+    request_id: str
+    request: AuthorizationRequest
+    client: Client
+    session: Session | None
+
+    def next_step(self) -> Step:
+        """What has to happen next.
+
+        Raises:
+            PageError: another user decided than the one who is signed in now.
+
+        """
+        if self.session is None or self._must_sign_in_again(self.session):
+            return "sign-in"
+        if self.request.approved is None:
+            return "consent"
+        if self.request.user_id != self.session.user.user_id:
+            raise lost()
+        return "answer"
+
+    @property
+    def facts(self) -> ClientFacts:
+        """What the user should know about the client."""
+        return ClientFacts.of(self.client, self.request.redirect_uri)
+
+    def _must_sign_in_again(self, session: Session) -> bool:
+        # OpenID Connect Core §3.1.2.1. Honoured by a sign-in for this very request, whenever the last one
+        # was.
+        asked = {"login", "select_account"} & set((self.request.prompt or "").split())
+        return bool(asked) and session.request != digest(self.request_id)
+
+
+class Interactions:
+    """Finds the interaction that a request of a browser belongs to, and guards its forms."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        requests: AuthorizationRequests,
+        clients: KnownClients,
+        sessions: Sessions,
+        csrf: CsrfTokens,
+        browser_cookie: Cookie,
+        session_cookie: Cookie,
+    ) -> None:
+        self._path = path
+        self._requests = requests
+        self._clients = clients
+        self._sessions = sessions
+        self._csrf = csrf
+        self._browser_cookie = browser_cookie
+        self._session_cookie = session_cookie
+
+    async def resume(self, request: Request, request_id: str | None) -> Interaction:
+        """The interaction of an id, if it was begun in this browser.
+
+        Raises:
+            PageError: there is none: unknown, expired, finished or another browser's.
+
+        """
+        browser = self._browser_cookie.read(request)
+        stored = await self._requests.get(request_id) if request_id is not None else None
+        if request_id is None or stored is None or browser is None or stored.browser != digest(browser):
+            raise lost()
+        client = await self._clients.get(stored.client_id)
+        # A client's document may have changed since: what it no longer names leads nowhere.
+        if client is None or not client.redirects_to(stored.redirect_uri):
+            raise lost()
+        return Interaction(request_id, stored, client, await self.session(request))
+
+    async def session(self, request: Request) -> Session | None:
+        """Who is signed in."""
+        return await self._sessions.find(self._session_cookie.read(request))
+
+    async def submitted(self, request: Request, form: Form, purpose: Purpose) -> Interaction:
+        """The interaction that a form belongs to.
+
+        Raises:
+            PageError: the form was not shown to this browser and session, or its interaction is over.
+
+        """
+        request_id = form.optional("request")
+        bound_to = self._bound_to(request, request_id or "", purpose)
+        if from_another_site(request) or not self._csrf.valid(form.optional("csrf"), purpose, *bound_to):
+            raise forged()
+        return await self.resume(request, request_id)
+
+    def form_token(self, request: Request, request_id: str, purpose: Purpose) -> str:
+        """The token to put into a form."""
+        return self._csrf.issue(purpose, *self._bound_to(request, request_id, purpose))
+
+    def go_on(self, request_id: str, step: Step | Literal["authorize"] = "authorize") -> Response:
+        """Send the browser to a step, or back to /authorize, which knows the next one."""
+        return see_other(f"{self._path}/{step}?{urlencode({'request': request_id})}")
+
+    def _bound_to(self, request: Request, request_id: str, purpose: Purpose) -> tuple[str, ...]:
+        browser = self._browser_cookie.read(request) or ""
+        # Whoever consents must be the one who was shown the page; nobody is signed in yet on the sign-in
+        # page.
+        session = self._session_cookie.read(request) or "" if purpose == "consent" else ""
+        return (browser, request_id, session)

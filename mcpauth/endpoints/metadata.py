@@ -1,0 +1,98 @@
+"""Authorization server metadata, RFC 8414, also where OpenID Connect Discovery 1.0 has clients look for it.
+
+The document says only what is enabled, and is made at the start: no Host of a request changes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
+from starlette.responses import JSONResponse, Response
+
+from mcpauth.endpoints.revocation_list import METADATA_MEMBER as REVOCATION_LIST
+from mcpauth.oauth.client_keys import SIGNING_ALGORITHMS
+from mcpauth.oauth.client_metadata import AUTH_METHODS, GRANT_TYPES, PUBLIC, RESPONSE_TYPES
+from mcpauth.web.responses import oauth_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.requests import Request
+
+    from mcpauth.oauth.resource_registry import ResourceRegistry
+
+OPENID = "openid-configuration"
+CACHED = {"Cache-Control": "public, max-age=300"}
+
+
+class MetadataEndpoint:
+    """Answers GET at every one of `well_known_paths`."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = dict(document)
+
+    @oauth_errors
+    async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everyone
+        """The document."""
+        return JSONResponse(self._document, headers=CACHED)
+
+
+def metadata_document(
+    issuer: str,
+    registry: ResourceRegistry,
+    *,
+    registration: bool,
+    client_id_metadata_documents: bool = False,
+    grant_types: Iterable[str] = GRANT_TYPES,
+) -> dict[str, Any]:
+    """The metadata of this server; `registration` tells whether clients may register themselves.
+
+    Raises:
+        ValueError: the issuer cannot be one (RFC 8414 §2), found by Authlib's check of the whole document.
+    """
+    base = issuer.rstrip("/")
+    document: dict[str, Any] = {
+        # Byte for byte as configured: the clients compare it so.
+        "issuer": issuer,
+        "authorization_endpoint": f"{base}/authorize",
+        "token_endpoint": f"{base}/token",
+        "revocation_endpoint": f"{base}/revoke",
+        "introspection_endpoint": f"{base}/introspect",
+        "jwks_uri": f"{base}/jwks",
+        "scopes_supported": list(registry.scopes_supported),
+        "response_types_supported": list(RESPONSE_TYPES),
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(grant_types),
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        # RFC 7662 §2.1: whoever asks has to authenticate.
+        "introspection_endpoint_auth_methods_supported": [name for name in AUTH_METHODS if name != PUBLIC],
+        "authorization_response_iss_parameter_supported": True,  # RFC 9207 §3
+        REVOCATION_LIST: f"{base}/revoked",
+        "protected_resources": [resource.identifier for resource in registry.resources],  # RFC 9728 §4
+    }
+    for endpoint in ("token", "revocation", "introspection"):
+        # RFC 8414 §2: MUST be there with private_key_jwt.
+        document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
+    if client_id_metadata_documents:
+        document["client_id_metadata_document_supported"] = True
+    if registration:
+        document["registration_endpoint"] = f"{base}/register"
+    AuthorizationServerMetadata(document).validate()
+    return document
+
+
+def well_known_paths(issuer: str) -> tuple[str, ...]:
+    """Where clients look for it: RFC 8414 §3, and the alias with the issuer's path after and before."""
+    path = urlsplit(issuer).path.rstrip("/")
+    # §3.1: a terminating slash goes before the well-known path comes in.
+    bare = issuer.rstrip("/")
+    paths = (
+        get_well_known_url(bare),
+        get_well_known_url(bare, suffix=OPENID),
+        f"{path}/.well-known/{OPENID}",
+    )
+    return tuple(dict.fromkeys(paths))

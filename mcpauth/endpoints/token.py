@@ -1,0 +1,69 @@
+"""The token endpoint, RFC 6749 §3.2: what all grant types share is done here once; none can forget it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcpauth.events import Events, TokenRefused
+from mcpauth.oauth.errors import OAuthError, UnauthorizedClient, UnsupportedGrantType
+from mcpauth.web.forms import read_form
+from mcpauth.web.responses import no_store_json, oauth_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mcpauth.grants import GrantType
+    from mcpauth.oauth.client import Client
+    from mcpauth.oauth.client_authentication import ClientAuthenticator
+    from mcpauth.oauth.form import Form
+
+
+class TokenEndpoint:
+    """Answers `POST /token`. `grants` are the grant types by their `grant_type`.
+
+    Raises:
+        InvalidRequest: a parameter is missing or repeated, or the body is no form.
+        InvalidClient: the client did not prove who it is.
+        UnsupportedGrantType: the server does not know the grant type.
+        UnauthorizedClient: the client is not registered for it.
+    """
+
+    def __init__(self, clients: ClientAuthenticator, grants: Mapping[str, GrantType], events: Events) -> None:
+        self._clients = clients
+        self._grants = grants
+        self._events = events
+
+    @oauth_errors
+    async def post(self, request: Request) -> Response:
+        """Read, authenticate, dispatch."""
+        form = await read_form(request)
+        client = await self._clients.authenticate(request.headers, form)
+        try:
+            grant_type = self._grant_type(form, client)
+            return no_store_json(await grant_type(client, form))
+        except OAuthError as error:
+            await self._tell(client, form, error)
+            raise
+
+    def _grant_type(self, form: Form, client: Client) -> GrantType:
+        name = form.required("grant_type")
+        grant_type = self._grants.get(name)
+        if grant_type is None:
+            raise UnsupportedGrantType("the grant_type is not one of this server's")
+        if name not in client.grant_types:
+            raise UnauthorizedClient("the client is not registered for this grant_type")
+        return grant_type
+
+    async def _tell(self, client: Client, form: Form, error: OAuthError) -> None:
+        grant_type = form.optional("grant_type")
+        await self._events.emit(
+            TokenRefused(
+                client_id=client.client_id,
+                grant_type=grant_type if grant_type in self._grants else None,
+                error=error.code,
+                description=error.description,
+            )
+        )

@@ -1,0 +1,235 @@
+"""Builds the authorization server: settings, a store and a way to sign in become an ASGI app. Nothing else
+builds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from mcpauth.audit import recorded_in
+from mcpauth.client_service import client_service
+from mcpauth.endpoints.authorization import AuthorizationEndpoint
+from mcpauth.endpoints.consent import ConsentEndpoint
+from mcpauth.endpoints.interaction import Interactions
+from mcpauth.endpoints.metadata import MetadataEndpoint, metadata_document, well_known_paths
+from mcpauth.endpoints.sign_in import SignInEndpoint
+from mcpauth.events import Events, Listener
+from mcpauth.oauth.authorization_request import AuthorizationRequests
+from mcpauth.oauth.server_secret import server_secret
+from mcpauth.oauth.signing_keys import kept_fresh
+from mcpauth.oauth.store import StoreUnavailable
+from mcpauth.oauth.user import Users
+from mcpauth.pages import Pages
+from mcpauth.pages.errors import ErrorPages, Handler
+from mcpauth.registration_service import RegistrationService, confirming, registration_service
+from mcpauth.signin.password import Passwords, PasswordSignIn
+from mcpauth.signin.session import Sessions
+from mcpauth.stores.encrypted import unlocked
+from mcpauth.stores.memory import MemoryStore
+from mcpauth.stores.sqlite import SqliteStore
+from mcpauth.token_service import TokenService, token_service
+from mcpauth.web.cookies import browser_cookie, session_cookie
+from mcpauth.web.cors import any_origin_route
+from mcpauth.web.csrf import CsrfTokens
+from mcpauth.web.fetch import SafeFetch
+from mcpauth.web.throttle import Throttle
+from mcpauth_middleware.audit.journal import AuditJournal
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from mcpauth.oauth.fetching import Fetch
+    from mcpauth.oauth.store import Store
+    from mcpauth.settings import Settings
+    from mcpauth.signin import SignIn
+
+Clock = Callable[[], float]
+
+
+def create_app(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    sign_in: SignIn | None = None,
+    listeners: Sequence[Listener] = (),
+    fetch: Fetch | None = None,
+    now: Clock = time.time,
+) -> Starlette:
+    """The authorization server of these settings, as an ASGI app; its lifespan opens what it needs.
+
+    A `store` that is passed in stays the caller's to close; without one, the settings' database is opened.
+    `sign_in` is by user name and password unless another way is passed in. `listeners` are told every event.
+    `fetch` is how documents of clients are fetched; without it only from public addresses.
+    """
+    pages = Pages(settings.issuer)
+    errors = ErrorPages(pages)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as closing:
+            opened = store
+            if opened is not None:
+                opened = await unlocked(opened, settings.encryption())
+            else:
+                opened = await open_store(settings, now=now)
+                closing.push_async_callback(opened.aclose)
+            told = list(listeners)
+            if settings.audit_journal is not None:
+                journal = AuditJournal(settings.audit_journal, now=now)
+                closing.push_async_callback(journal.aclose)
+                told.append(recorded_in(journal))
+            told.append(confirming(opened, now=now))
+            outside = fetch if fetch is not None else SafeFetch(now=now)
+            parts = await _build(settings, opened, sign_in, Events(*told), pages, outside, now)
+            closing.push_async_callback(parts.tokens.feed.aclose)
+            await closing.enter_async_context(kept_fresh(parts.tokens.keys))
+            app.state.revocation_feed = parts.tokens.feed
+            app.router.routes = _routes(settings, parts, pages, errors)
+            yield
+
+    app = Starlette(lifespan=lifespan, exception_handlers={404: errors.http_error, 405: errors.http_error})
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
+    # A redirect to the same path with or without its slash would be built from the Host header.
+    app.router.redirect_slashes = False
+    return app
+
+
+async def open_store(settings: Settings, *, now: Clock) -> Store:
+    """The store of the settings.
+
+    Raises:
+        StoreUnavailable: the database cannot be opened, or its secrets cannot.
+
+    """
+    store = MemoryStore(now=now) if settings.in_memory else await SqliteStore.open(settings.database, now=now)
+    try:
+        return await unlocked(store, settings.encryption())
+    except StoreUnavailable:
+        await store.aclose()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The endpoints, built."""
+
+    authorization: AuthorizationEndpoint
+    sign_in: SignInEndpoint
+    consent: ConsentEndpoint
+    tokens: TokenService
+    registration: RegistrationService
+    metadata: MetadataEndpoint
+
+
+async def _build(
+    settings: Settings,
+    store: Store,
+    sign_in: SignIn | None,
+    events: Events,
+    pages: Pages,
+    fetch: Fetch,
+    now: Clock,
+) -> _Parts:
+    registry = settings.registry()
+    users = Users(store, now=now)
+    clients = client_service(settings, store, fetch=fetch, events=events, now=now)
+    tokens = await token_service(
+        settings,
+        store,
+        users=users,
+        clients=clients.registered,
+        authenticator=clients.authenticator,
+        events=events,
+        now=now,
+    )
+    requests = AuthorizationRequests(store, now=now)
+    sessions = Sessions(store, users, lifetime=settings.session_lifetime, now=now)
+    browser, session = browser_cookie(secure=settings.secure), session_cookie(secure=settings.secure)
+    interactions = Interactions(
+        path=settings.path,
+        requests=requests,
+        clients=clients.known,
+        sessions=sessions,
+        csrf=CsrfTokens([await server_secret(store, "csrf")], now=now),
+        browser_cookie=browser,
+        session_cookie=session,
+    )
+    return _Parts(
+        authorization=AuthorizationEndpoint(
+            interactions,
+            requests,
+            tokens.codes,
+            clients.known,
+            registry,
+            events,
+            issuer=settings.issuer,
+            browser_cookie=browser,
+            now=now,
+        ),
+        sign_in=SignInEndpoint(
+            interactions,
+            sign_in or PasswordSignIn(users, Passwords(), Throttle()),
+            sessions,
+            pages,
+            events,
+            session_cookie=session,
+        ),
+        consent=ConsentEndpoint(interactions, requests, registry, pages),
+        tokens=tokens,
+        registration=registration_service(
+            settings, store, clients=clients.registered, grants=tokens.grants, events=events, now=now
+        ),
+        metadata=MetadataEndpoint(
+            metadata_document(
+                settings.issuer,
+                registry,
+                registration=settings.registration,
+                client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
+                grant_types=tokens.grant_types,
+            )
+        ),
+    )
+
+
+def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages) -> list[BaseRoute]:
+    """Every path that is answered; all others are 404, well-known ones included."""
+    at = settings.path
+    routes: list[BaseRoute] = [
+        # For people: cookies, no other origins.
+        _page(f"{at}/authorize", errors, get=parts.authorization.get),
+        _page(f"{at}/sign-in", errors, get=parts.sign_in.get, post=parts.sign_in.post),
+        _page(f"{at}/consent", errors, get=parts.consent.get, post=parts.consent.post),
+        *(Route(path, pages.static) for path in pages.static_paths),
+        # For clients, those in browsers too: no cookies, any origin.
+        any_origin_route(f"{at}/token", parts.tokens.token.post, methods=["POST"]),
+        any_origin_route(f"{at}/revoke", parts.tokens.revocation.post, methods=["POST"]),
+        any_origin_route(f"{at}/jwks", parts.tokens.jwks.get, methods=["GET"]),
+        *(
+            any_origin_route(path, parts.metadata.get, methods=["GET"])
+            for path in well_known_paths(settings.issuer)
+        ),
+        # For resource servers, which are no browsers.
+        Route(f"{at}/introspect", parts.tokens.introspection.post, methods=["POST"]),
+        Route(f"{at}/revoked", parts.tokens.revocation_list.get, methods=["GET"]),
+    ]
+    if settings.registration:
+        routes += parts.registration.routes(at)
+    return routes
+
+
+def _page(path: str, errors: ErrorPages, *, get: Handler, post: Handler | None = None) -> Route:
+    async def answered(request: Request) -> Response:
+        handler = post if post is not None and request.method == "POST" else get
+        return await errors.guard(handler)(request)
+
+    return Route(path, answered, methods=["GET"] if post is None else ["GET", "POST"])

@@ -1,0 +1,136 @@
+"""Builds what issues, looks up and ends tokens: the grant types and the endpoints around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcpauth.endpoints.introspection import IntrospectionEndpoint
+from mcpauth.endpoints.jwks import JwksEndpoint
+from mcpauth.endpoints.revocation import RevocationEndpoint
+from mcpauth.endpoints.revocation_list import RevocationListEndpoint
+from mcpauth.endpoints.token import TokenEndpoint
+from mcpauth.grants.authorization_code import AuthorizationCodeGrant
+from mcpauth.grants.client_credentials import GRANT_TYPE as CLIENT_CREDENTIALS
+from mcpauth.grants.client_credentials import ClientCredentialsGrant
+from mcpauth.grants.refresh_token import RefreshTokenGrant
+from mcpauth.grants.token_exchange import TokenExchangeGrant
+from mcpauth.oauth.access_token import AccessTokens
+from mcpauth.oauth.authorization_code import AuthorizationCodes
+from mcpauth.oauth.grant import Grants
+from mcpauth.oauth.introspection import Introspection
+from mcpauth.oauth.issued_tokens import IssuedTokens
+from mcpauth.oauth.refresh_token import RefreshTokens
+from mcpauth.oauth.revocation_feed import RevocationFeed
+from mcpauth.oauth.revocation_list import RevocationList
+from mcpauth.oauth.signing_keys import SigningKeys
+from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcpauth.events import Events
+    from mcpauth.grants import GrantType
+    from mcpauth.oauth.client import Clients
+    from mcpauth.oauth.client_authentication import ClientAuthenticator
+    from mcpauth.oauth.store import Store
+    from mcpauth.oauth.user import Users
+    from mcpauth.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class TokenService:
+    """The endpoints, and what others need of their parts."""
+
+    keys: SigningKeys
+    grants: Grants
+    codes: AuthorizationCodes
+    feed: RevocationFeed
+    grant_types: tuple[str, ...]
+    token: TokenEndpoint
+    introspection: IntrospectionEndpoint
+    revocation: RevocationEndpoint
+    revocation_list: RevocationListEndpoint
+    jwks: JwksEndpoint
+
+
+async def token_service(
+    settings: Settings,
+    store: Store,
+    *,
+    users: Users,
+    clients: Clients,
+    authenticator: ClientAuthenticator,
+    events: Events,
+    now: Callable[[], float],
+) -> TokenService:
+    """The token service of these settings, over this store."""
+    keys = await SigningKeys.load(
+        store,
+        now,
+        algorithm=settings.signing_algorithm,
+        lifetime=settings.signing_key_lifetime,
+        token_lifetime=settings.access_token_lifetime,
+    )
+    revocations = RevocationList(store, access_token_lifetime=settings.access_token_lifetime, now=now)
+    grants = Grants(
+        store,
+        is_active_user=users.is_active,
+        revocations=revocations,
+        events=events,
+        lifetime=settings.refresh_token_absolute_lifetime,
+        now=now,
+    )
+    access_tokens = AccessTokens(settings.issuer, keys, lifetime=settings.access_token_lifetime, now=now)
+    refresh_tokens = RefreshTokens(
+        store,
+        grants,
+        events=events,
+        idle_lifetime=settings.refresh_token_idle_lifetime,
+        replay_window=settings.refresh_token_replay_window,
+        now=now,
+    )
+    codes = AuthorizationCodes(store, grants, events=events, now=now)
+    issued = IssuedTokens(
+        access_tokens=access_tokens,
+        refresh_tokens=refresh_tokens,
+        grants=grants,
+        revocations=revocations,
+        events=events,
+    )
+    introspection = Introspection(
+        issued, refresh_tokens=refresh_tokens, grants=grants, clients=clients, issuer=settings.issuer
+    )
+    feed = RevocationFeed(revocations)
+    grant_types: dict[str, GrantType] = {
+        "authorization_code": AuthorizationCodeGrant(
+            codes=codes,
+            grants=grants,
+            access_tokens=access_tokens,
+            refresh_tokens=refresh_tokens,
+            events=events,
+            now=now,
+        ),
+        "refresh_token": RefreshTokenGrant(
+            refresh_tokens=refresh_tokens, access_tokens=access_tokens, events=events
+        ),
+        CLIENT_CREDENTIALS: ClientCredentialsGrant(
+            registry=settings.registry(), access_tokens=access_tokens, events=events
+        ),
+    }
+    if rules := settings.exchange_rules():
+        grant_types[TOKEN_EXCHANGE] = TokenExchangeGrant(
+            rules=rules, tokens=issued, grants=grants, access_tokens=access_tokens, events=events
+        )
+    return TokenService(
+        keys=keys,
+        grants=grants,
+        codes=codes,
+        feed=feed,
+        grant_types=tuple(grant_types),
+        token=TokenEndpoint(authenticator, grant_types, events),
+        introspection=IntrospectionEndpoint(authenticator, introspection),
+        revocation=RevocationEndpoint(authenticator, issued),
+        revocation_list=RevocationListEndpoint(feed),
+        jwks=JwksEndpoint(keys),
+    )

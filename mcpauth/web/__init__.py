@@ -1,0 +1,1 @@
+"""Starlette-side tools that endpoints share: reading requests, making answers, cookies, CORS."""

@@ -1,0 +1,58 @@
+"""A ceiling for what anybody may do, per network address, RFC 6585 §4: 429, and when to come back."""
+
+from __future__ import annotations
+
+import math
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from mcpauth.oauth.errors import TemporarilyUnavailable
+from mcpauth.oauth.store import digest
+from mcpauth.web.throttle import Attempt, Pace, Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+
+_HOUR = 3600
+_NETWORK_BITS = 64  # what one IPv6 customer has at least (RFC 6177): its addresses are as good as one
+
+
+class Ceiling:
+    """So many an hour from one source, all at once or spread; counted in this process."""
+
+    def __init__(self, per_hour: int, *, now: Callable[[], float]) -> None:
+        self._pace = Pace(burst=per_hour, interval=_HOUR / per_hour)
+        self._throttle = Throttle(now=now)
+
+    def take(self, request: Request) -> Attempt:
+        """Count one; what is returned can be given back.
+
+        Raises:
+            TemporarilyUnavailable: 429, there have been too many.
+        """
+        attempt = Attempt(digest(_source(request)), self._pace)
+        wait = self._throttle.reserve([attempt])
+        if wait > 0:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise TemporarilyUnavailable("too many requests from this address", status=429, headers=headers)
+        return attempt
+
+    def give_back(self, attempt: Attempt) -> None:
+        """It cost nothing."""
+        self._throttle.give_back([attempt])
+
+
+def _source(request: Request) -> str:
+    # The peer, or behind a trusted proxy whom that one names: `trusted_proxies` has seen to it.
+    host = request.client.host if request.client is not None else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((int(address), _NETWORK_BITS), strict=False))
