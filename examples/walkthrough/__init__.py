@@ -1,0 +1,1 @@
+"""The main job from end to end: one authorization server, two protected MCP servers, one real client."""
