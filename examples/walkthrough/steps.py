@@ -216,7 +216,7 @@ class Walk:
         async with httpx2.AsyncClient(headers=headers) as http:
             for _ in range(20):
                 answer = await http.post(self._plan.url, json=PING)
-                if answer.status_code == httpx2.codes.UNAUTHORIZED:
+                if answer.status_code == 401:
                     await self._narrator.exchange(answer)
                     self._narrator.say("that was the access token from before the revocation")
                     return
