@@ -7,7 +7,7 @@ None carries a code, token, secret or verifier.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import ClassVar, Literal, TypeAlias
@@ -47,25 +47,23 @@ class SignInFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ConsentGiven(Event):
-    """A user let a client act for them; `grant_id` is what came of it."""
+    """A user let a client act for them; `grant_id` is what came of it. `allowed`: scopes by resource."""
 
     user_id: str
     client_id: str
-    resource: str
-    scopes: tuple[str, ...]
+    allowed: Mapping[str, tuple[str, ...]]
     grant_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentDenied(Event):
-    """A user said no."""
+    """A user said no. `asked`: scopes by resource."""
 
     refused = True
 
     user_id: str
     client_id: str
-    resource: str
-    scopes: tuple[str, ...]
+    asked: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)

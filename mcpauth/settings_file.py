@@ -241,7 +241,12 @@ _TYPED: dict[Callable[[object], Any], Callable[[str], object]] = {
 
 # The tables of resources, and of the scopes in each.
 
-_RESOURCE: dict[str, Callable[[object], Any]] = {"identifier": _text, "name": _text, "default": _switch}
+_RESOURCE: dict[str, Callable[[object], Any]] = {
+    "identifier": _text,
+    "name": _text,
+    "default": _switch,
+    "access_token_format": _text,
+}
 _SCOPE: dict[str, Callable[[object], Any]] = {
     "name": _text,
     "description": _text,
@@ -263,7 +268,8 @@ def _resources(raw: object, source: str) -> dict[str, Any]:
             Scope(**_row(scope, _SCOPE, inner, source, required=("name", "description")))
             for inner, scope in _tables(table.get("scopes", []), f"{where}scopes", source)
         )
-        resources.append(Resource(identifier, values["name"], scopes))
+        kept = {"access_token_format": values.get("access_token_format", "jwt")}
+        resources.append(Resource(identifier, values["name"], scopes, **kept))
         if values.get("default"):
             defaults.append(identifier)
     if len(defaults) > 1:

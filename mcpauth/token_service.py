@@ -65,6 +65,7 @@ async def token_service(
     now: Callable[[], float],
 ) -> TokenService:
     """The token service of these settings, over this store."""
+    registry = settings.registry()
     keys = await SigningKeys.load(
         store,
         now,
@@ -81,7 +82,14 @@ async def token_service(
         lifetime=settings.refresh_token_absolute_lifetime,
         now=now,
     )
-    access_tokens = AccessTokens(settings.issuer, keys, lifetime=settings.access_token_lifetime, now=now)
+    access_tokens = AccessTokens(
+        settings.issuer,
+        keys,
+        store,
+        opaque=[each.identifier for each in registry.resources if each.has_opaque_tokens],
+        lifetime=settings.access_token_lifetime,
+        now=now,
+    )
     refresh_tokens = RefreshTokens(
         store,
         grants,
@@ -115,7 +123,7 @@ async def token_service(
             refresh_tokens=refresh_tokens, access_tokens=access_tokens, events=events
         ),
         CLIENT_CREDENTIALS: ClientCredentialsGrant(
-            registry=settings.registry(), access_tokens=access_tokens, events=events
+            registry=registry, access_tokens=access_tokens, events=events
         ),
     }
     if rules := settings.exchange_rules():

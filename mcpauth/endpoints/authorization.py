@@ -126,8 +126,7 @@ class AuthorizationEndpoint:
                 ConsentDenied(
                     user_id=decided.user_id or "",
                     client_id=decided.client_id,
-                    resource=decided.resource,
-                    scopes=decided.scopes,
+                    asked={each.resource: each.scopes for each in decided.asked},
                 )
             )
             return self._error(AccessDenied("the user said no"), decided.redirect_uri, decided.state)
@@ -137,8 +136,7 @@ class AuthorizationEndpoint:
             ConsentGiven(
                 user_id=grant.user_id,
                 client_id=grant.client_id,
-                resource=grant.resource,
-                scopes=grant.scopes,
+                allowed={each.resource: each.scopes for each in grant.permissions},
                 grant_id=grant.grant_id,
             )
         )

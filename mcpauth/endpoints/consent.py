@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from mcpauth.oauth.errors import InvalidRequest
 from mcpauth.oauth.form import Form, parse_query
 from mcpauth.pages.errors import lost
-from mcpauth.pages.views import ConsentView
+from mcpauth.pages.views import FIELD, AskedAt, ConsentView
 from mcpauth.web.forms import read_form
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -55,14 +57,14 @@ class ConsentEndpoint:
             interaction.request,
             user_id=interaction.session.user.user_id,
             auth_time=interaction.session.auth_time,
-            scopes=self._approved(interaction, form),
+            scopes=self._ticked(interaction, form),
         )
         if not decided:
             raise lost()
         return self._interactions.go_on(interaction.request_id)
 
-    def _approved(self, interaction: Interaction, form: Form) -> tuple[str, ...]:
-        """The scopes that the user allowed, with those that they imply; none is a no.
+    def _ticked(self, interaction: Interaction, form: Form) -> Mapping[str, Collection[str]]:
+        """The scopes that the user allowed at each resource, with those that they imply; none is a no.
 
         Raises:
             InvalidRequest: there is no decision, or the form has a scope that was not asked for.
@@ -71,24 +73,30 @@ class ConsentEndpoint:
         decision = form.required("decision")
         if decision not in {"allow", "deny"}:
             raise InvalidRequest("the decision is neither allow nor deny")
-        ticked = [
-            name for name in self._registry.scopes_supported if form.optional(f"scope {name}") is not None
-        ]
-        if not set(ticked) <= set(interaction.request.scopes):
+        shown = {scope.field: (asked, scope) for asked in self._asked(interaction) for scope in asked.scopes}
+        ticked = [field for field in form.names() if field.startswith(FIELD)]
+        if not shown.keys() >= set(ticked):
             raise InvalidRequest("the form has a scope that was not asked for")
-        if decision == "deny" or not ticked:
-            return ()
-        return self._registry.scopes_for(self._resource(interaction), " ".join(ticked))
+        if decision == "deny":
+            return {}
+        names: dict[Resource, list[str]] = {}
+        for asked, scope in (shown[field] for field in ticked):
+            names.setdefault(asked.resource, []).append(scope.scope.name)
+        return {
+            resource.identifier: self._registry.scopes_for(resource, " ".join(each))
+            for resource, each in names.items()
+        }
 
-    def _resource(self, interaction: Interaction) -> Resource:
-        return self._registry.resolve([interaction.request.resource])
+    def _asked(self, interaction: Interaction) -> tuple[AskedAt, ...]:
+        return tuple(
+            AskedAt.of(number, self._registry.resolve([each.resource]), each.scopes)
+            for number, each in enumerate(interaction.request.asked, start=1)
+        )
 
     def _page(self, request: Request, interaction: Interaction, user: User) -> Response:
-        resource = self._resource(interaction)
         view = ConsentView(
             client=interaction.facts,
-            resource=resource,
-            scopes=tuple(scope for scope in resource.scopes if scope.name in interaction.request.scopes),
+            asked=self._asked(interaction),
             username=user.username,
             request_id=interaction.request_id,
             csrf=self._interactions.form_token(request, interaction.request_id, "consent"),

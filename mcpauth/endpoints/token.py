@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, TokenRefused
+from mcpauth.grants import TokenRequest
 from mcpauth.oauth.errors import OAuthError, UnauthorizedClient, UnsupportedGrantType
 from mcpauth.web.forms import read_form
 from mcpauth.web.responses import no_store_json, oauth_errors
@@ -43,7 +44,7 @@ class TokenEndpoint:
         client = await self._clients.authenticate(request.headers, form)
         try:
             grant_type = self._grant_type(form, client)
-            return no_store_json(await grant_type(client, form))
+            return no_store_json(await grant_type(TokenRequest(client, form)))
         except OAuthError as error:
             await self._tell(client, form, error)
             raise

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mcpauth.oauth.access_token import AccessToken
     from mcpauth.oauth.client import Client
     from mcpauth.oauth.form import Form
@@ -14,10 +13,22 @@ if TYPE_CHECKING:
 TokenResponse: TypeAlias = dict[str, Any]
 
 
-class GrantType(Protocol):
-    """A way to get tokens. The token endpoint has authenticated the client and seen that it may use it."""
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token request: its client has proved who it is, and may use the grant type.
 
-    async def __call__(self, client: Client, form: Form) -> TokenResponse:
+    `key` is the thumbprint of the key that a proof of the request shows the client to have (RFC 9449 §5).
+    """
+
+    client: Client
+    form: Form
+    key: str | None = None
+
+
+class GrantType(Protocol):
+    """A way to get tokens. What all of them share, the token endpoint has done."""
+
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         """Answer a token request, RFC 6749 §5.1.
 
         Raises:
@@ -26,14 +37,12 @@ class GrantType(Protocol):
         ...
 
 
-def token_response(
-    access_token: AccessToken, scopes: Sequence[str], refresh_token: str | None
-) -> TokenResponse:
+def token_response(access_token: AccessToken, refresh_token: str | None) -> TokenResponse:
     """The members of RFC 6749 §5.1. `scope` is always there: it may be another one than was asked for."""
     response: TokenResponse = {
         "access_token": access_token.value,
-        "token_type": "Bearer",
+        "token_type": access_token.token_type,
         "expires_in": access_token.expires_in,
-        "scope": " ".join(scopes),
+        "scope": access_token.permission.scope,
     }
     return response | ({"refresh_token": refresh_token} if refresh_token is not None else {})

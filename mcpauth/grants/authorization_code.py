@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, TokenIssued
-from mcpauth.grants import TokenResponse, token_response
+from mcpauth.grants import TokenRequest, TokenResponse, token_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mcpauth.oauth.access_token import AccessToken, AccessTokens
     from mcpauth.oauth.authorization_code import AuthorizationCodes
     from mcpauth.oauth.client import Client
-    from mcpauth.oauth.form import Form
     from mcpauth.oauth.grant import Grant, Grants
     from mcpauth.oauth.refresh_token import RefreshTokens
 
@@ -39,24 +38,25 @@ class AuthorizationCodeGrant:
         self._events = events
         self._now = now
 
-    async def __call__(self, client: Client, form: Form) -> TokenResponse:
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         """Redeem the code, and mint.
 
         The code is spent before there are tokens: a crash between the two costs a new sign-in, the other
         order could issue twice.
         """
-        grant, scopes = await self._codes.redeem(
+        form = request.form
+        grant, permission = await self._codes.redeem(
             form.required("code"),
-            client=client,
+            client=request.client,
             redirect_uri=form.optional("redirect_uri"),
             code_verifier=form.required("code_verifier"),
             resource=form.all("resource"),
             scope=form.optional("scope"),
         )
-        refresh_token = await self._keep(grant, client)
-        access_token = self._access_tokens.mint(grant, scopes)
-        await self._tell(grant, scopes, access_token, refresh_token is not None)
-        return token_response(access_token, scopes, refresh_token)
+        refresh_token = await self._keep(grant, request.client)
+        access_token = await self._access_tokens.mint(grant, permission, key=request.key)
+        await self._tell(grant, access_token, refreshable=refresh_token is not None)
+        return token_response(access_token, refresh_token)
 
     async def _keep(self, grant: Grant, client: Client) -> str | None:
         """Store the grant while it can be used; make a refresh token where the client may have one."""
@@ -66,16 +66,14 @@ class AuthorizationCodeGrant:
         await self._grants.add(grant, expires_at=int(self._now()) + self._access_tokens.lifetime)
         return None
 
-    async def _tell(
-        self, grant: Grant, scopes: tuple[str, ...], access_token: AccessToken, refreshable: bool
-    ) -> None:
+    async def _tell(self, grant: Grant, access_token: AccessToken, *, refreshable: bool) -> None:
         await self._events.emit(
             TokenIssued(
                 client_id=grant.client_id,
                 user_id=grant.user_id,
                 grant_id=grant.grant_id,
-                resource=grant.resource,
-                scopes=scopes,
+                resource=access_token.permission.resource,
+                scopes=access_token.permission.scopes,
                 token_id=access_token.token_id,
                 refresh_token=refreshable,
             )

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpauth.events import ClientTokenIssued, Events
-from mcpauth.grants import TokenResponse, token_response
+from mcpauth.grants import TokenRequest, TokenResponse, token_response
 from mcpauth.oauth.errors import InvalidScope, InvalidTarget, UnauthorizedClient
+from mcpauth.oauth.permission import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcpauth.oauth.access_token import AccessTokens
     from mcpauth.oauth.client import Client
-    from mcpauth.oauth.form import Form
     from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
 
 GRANT_TYPE = "client_credentials"
@@ -31,7 +31,7 @@ class ClientCredentialsGrant:
         self._access_tokens = access_tokens
         self._events = events
 
-    async def __call__(self, client: Client, form: Form) -> TokenResponse:
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         """Mint what is asked for, as far as the client's terms go.
 
         Raises:
@@ -40,11 +40,15 @@ class ClientCredentialsGrant:
             InvalidTarget: the resource is unknown, not one of the client's, or has to be named.
             InvalidScope: nothing of what is asked for is the client's.
         """
+        client, form = request.client, request.form
         if client.is_public or client.source != "pre-registered" or not client.terms.scopes:
             raise UnauthorizedClient("the client may not have tokens in its own name")
         resource = self._resource(client, form.all("resource"))
         scopes = self._scopes(client, resource, form.optional("scope"))
-        access_token = self._access_tokens.mint_for_client(client.client_id, resource.identifier, scopes)
+        permission = Permission(resource.identifier, scopes)
+        access_token = await self._access_tokens.mint_for_client(
+            client.client_id, permission, key=request.key
+        )
         await self._events.emit(
             ClientTokenIssued(
                 client_id=client.client_id,
@@ -53,7 +57,7 @@ class ClientCredentialsGrant:
                 token_id=access_token.token_id,
             )
         )
-        return token_response(access_token, scopes, None)
+        return token_response(access_token, None)
 
     def _resource(self, client: Client, requested: Sequence[str]) -> Resource:
         # The default resource is for users' clients. A machine that has one resource means that one.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, RefreshRepeated, TokenRefreshed
-from mcpauth.grants import TokenResponse, token_response
+from mcpauth.grants import TokenRequest, TokenResponse, token_response
 
 if TYPE_CHECKING:
     from mcpauth.oauth.access_token import AccessToken, AccessTokens
-    from mcpauth.oauth.client import Client
-    from mcpauth.oauth.form import Form
     from mcpauth.oauth.grant import Grant
+    from mcpauth.oauth.permission import Permission
     from mcpauth.oauth.refresh_token import RefreshTokens
 
 
@@ -29,18 +28,19 @@ class RefreshTokenGrant:
         self._refresh_tokens = refresh_tokens
         self._events = events
 
-    async def __call__(self, client: Client, form: Form) -> TokenResponse:
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         """Rotate the refresh token, and mint. A narrower `scope` narrows the access token only (§6)."""
+        form = request.form
         minted: list[AccessToken] = []
 
-        def answer(grant: Grant, scopes: tuple[str, ...], refresh_token: str) -> TokenResponse:
-            minted.append(self._access_tokens.mint(grant, scopes))
-            return token_response(minted[-1], scopes, refresh_token)
+        async def answer(grant: Grant, permission: Permission, refresh_token: str) -> TokenResponse:
+            minted.append(await self._access_tokens.mint(grant, permission, key=request.key))
+            return token_response(minted[-1], refresh_token)
 
         refreshed = await self._refresh_tokens.refresh(
             form.required("refresh_token"),
             answer,
-            client=client,
+            client=request.client,
             resource=form.all("resource"),
             scope=form.optional("scope"),
         )
@@ -55,8 +55,8 @@ class RefreshTokenGrant:
                 client_id=grant.client_id,
                 user_id=grant.user_id,
                 grant_id=grant.grant_id,
-                resource=grant.resource,
-                scopes=tuple(refreshed.answer["scope"].split()),
+                resource=minted[-1].permission.resource,
+                scopes=minted[-1].permission.scopes,
                 token_id=minted[-1].token_id,
             )
         )

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcpauth.events import Events, TokenExchanged
-from mcpauth.grants import TokenResponse, token_response
+from mcpauth.grants import TokenRequest, TokenResponse, token_response
 from mcpauth.oauth.errors import InvalidRequest, UnauthorizedClient
+from mcpauth.oauth.permission import Permission
 from mcpauth.oauth.token_exchange import ACCESS_TOKEN_TYPE, ExchangeRules, actors, extended_chain
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class TokenExchangeGrant:
         self._access_tokens = access_tokens
         self._events = events
 
-    async def __call__(self, client: Client, form: Form) -> TokenResponse:
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         """Exchange the token.
 
         Raises:
@@ -52,6 +53,7 @@ class TokenExchangeGrant:
             InvalidTarget: the settings do not lead from the token's resource to the one asked for.
             InvalidScope: more than the settings allow.
         """
+        client, form = request.client, request.form
         if client.is_public or not client.terms.serves:
             raise UnauthorizedClient("the client is not the server of a resource")
         _check_types(form)
@@ -60,8 +62,12 @@ class TokenExchangeGrant:
         target = self._rules.target(subject["aud"], form.all("resource") + form.all("audience"))
         scopes = self._rules.scopes(subject["aud"], target, form.optional("scope"))
         act = extended_chain(subject, client.client_id)
-        access_token = self._access_tokens.mint_from(
-            subject, client_id=client.client_id, resource=target.identifier, scopes=scopes, act=act
+        access_token = await self._access_tokens.mint_from(
+            subject,
+            Permission(target.identifier, scopes),
+            client_id=client.client_id,
+            act=act,
+            key=request.key,
         )
         await self._events.emit(
             TokenExchanged(
@@ -75,7 +81,7 @@ class TokenExchangeGrant:
                 actors=actors(act),
             )
         )
-        return token_response(access_token, scopes, None) | {"issued_token_type": ACCESS_TOKEN_TYPE}
+        return token_response(access_token, None) | {"issued_token_type": ACCESS_TOKEN_TYPE}
 
     async def _subject(self, client: Client, token: str) -> Mapping[str, Any]:
         """The claims of the subject token. One answer whatever is wrong: nobody can probe for tokens."""

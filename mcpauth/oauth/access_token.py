@@ -1,8 +1,13 @@
-"""Access tokens, RFC 9068: signed, short-lived, for one resource."""
+"""Access tokens, short-lived and for one resource: signed, RFC 9068, or opaque, which are looked up.
+
+Both have the same claims. Those of an opaque token are in the store, under its digest; a signed one is stored
+nowhere. What is bound to a key of its client says so in `cnf`, RFC 9449 §6.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -12,15 +17,20 @@ from typing import TYPE_CHECKING, Any
 import jwt
 
 from mcpauth.oauth.grant import MARKER_MARGIN, Grant
+from mcpauth.oauth.random_text import random_text
+from mcpauth.oauth.store import Store, digest
 from mcpauth_middleware.errors import InvalidToken
 from mcpauth_middleware.tokens.compact import CompactJws, read_compact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
+    from mcpauth.oauth.permission import Permission
     from mcpauth.oauth.signing_keys import SigningKeys
 
+KIND = "access_token"
 TYP = "at+jwt"
+OPAQUE = re.compile(r"[A-Za-z0-9\-_]{43}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,10 +40,18 @@ class AccessToken:
     value: str
     token_id: str
     expires_in: int
+    permission: Permission
+    key: str | None
+    """The thumbprint of the key that it is bound to."""
+
+    @property
+    def token_type(self) -> str:
+        """How it is used: RFC 6750 or, bound to a key, RFC 9449 §5."""
+        return "Bearer" if self.key is None else "DPoP"
 
 
 class AccessTokens:
-    """Signs access tokens, and reads them back.
+    """Makes access tokens, and reads them back. Those for a resource in `opaque` are opaque.
 
     Raises:
         ValueError: the lifetime is longer than a revoked grant is remembered, or not positive.
@@ -43,7 +61,9 @@ class AccessTokens:
         self,
         issuer: str,
         keys: SigningKeys,
+        store: Store,
         *,
+        opaque: Collection[str] = (),
         lifetime: timedelta = timedelta(minutes=10),
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -52,6 +72,8 @@ class AccessTokens:
             raise ValueError("access_token_lifetime: must be more than 0 and at most 1 day")
         self._issuer = issuer
         self._keys = keys
+        self._store = store
+        self._opaque = frozenset(opaque)
         self._lifetime = int(lifetime.total_seconds())
         self._now = now
         self._token_bytes = token_bytes
@@ -61,65 +83,92 @@ class AccessTokens:
         """Seconds from minting to expiry."""
         return self._lifetime
 
-    def mint(self, grant: Grant, scopes: Sequence[str]) -> AccessToken:
-        """A token for what the grant allows, or for the part of it that `scopes` names."""
+    async def mint(self, grant: Grant, permission: Permission, *, key: str | None = None) -> AccessToken:
+        """A token for a permission of the grant, or for part of one."""
         claims: dict[str, Any] = {
             "sub": grant.user_id,
-            "aud": grant.resource,
             "client_id": grant.client_id,
-            "scope": " ".join(scopes),
             "grant_id": grant.grant_id,
         }
         if grant.auth_time is not None:
             claims["auth_time"] = grant.auth_time
-        return self._sign(claims)
+        return await self._make(claims, permission, key)
 
-    def mint_for_client(self, client_id: str, resource: str, scopes: Sequence[str]) -> AccessToken:
+    async def mint_for_client(
+        self, client_id: str, permission: Permission, *, key: str | None = None
+    ) -> AccessToken:
         """A token that a client gets in its own name: its `sub` is the client (RFC 9068 §2.2)."""
-        return self._sign(
-            {"sub": client_id, "aud": resource, "client_id": client_id, "scope": " ".join(scopes)}
-        )
+        return await self._make({"sub": client_id, "client_id": client_id}, permission, key)
 
-    def mint_from(
+    async def mint_from(
         self,
         subject: Mapping[str, Any],
+        permission: Permission,
         *,
         client_id: str,
-        resource: str,
-        scopes: Sequence[str],
         act: Mapping[str, Any],
+        key: str | None = None,
     ) -> AccessToken:
         """A token at another resource in exchange for one with the claims `subject`, RFC 8693 §4.
 
         It belongs to the same user and grant, lives no longer, and says in `act` who acts for the user.
         """
         kept = {name: subject[name] for name in ("sub", "grant_id", "auth_time") if name in subject}
-        claims = {**kept, "aud": resource, "client_id": client_id, "scope": " ".join(scopes), "act": act}
-        return self._sign(claims, no_later_than=subject["exp"])
+        claims = {**kept, "client_id": client_id, "act": act}
+        return await self._make(claims, permission, key, no_later_than=subject["exp"])
 
-    def _sign(self, claims: Mapping[str, Any], *, no_later_than: float = math.inf) -> AccessToken:
+    async def _make(
+        self,
+        claims: Mapping[str, Any],
+        permission: Permission,
+        key: str | None,
+        *,
+        no_later_than: float = math.inf,
+    ) -> AccessToken:
         now = int(self._now())
         token_id = self._token_bytes(16).hex()
         expires_at = int(min(now + self._lifetime, no_later_than))
-        key = self._keys.current
-        value = jwt.encode(
-            {"iss": self._issuer, **claims, "exp": expires_at, "iat": now, "jti": token_id},
-            key.private_key,
-            algorithm=key.algorithm,
-            headers={"typ": TYP, "kid": key.kid},
-        )
-        return AccessToken(value, token_id, expires_at - now)
+        whole: dict[str, Any] = {
+            "iss": self._issuer,
+            **claims,
+            "aud": permission.resource,
+            "scope": permission.scope,
+            "exp": expires_at,
+            "iat": now,
+            "jti": token_id,
+        }
+        if key is not None:
+            whole["cnf"] = {"jkt": key}
+        opaque = permission.resource in self._opaque
+        value = await self._keep(whole) if opaque else self._sign(whole)
+        return AccessToken(value, token_id, expires_at - now, permission, key)
 
-    def read(self, token: str) -> Mapping[str, Any] | None:
-        """The claims of a token that this server signed and that has not expired; None for anything else."""
+    def _sign(self, claims: dict[str, Any]) -> str:
+        key = self._keys.current
+        headers = {"typ": TYP, "kid": key.kid}
+        return jwt.encode(claims, key.private_key, algorithm=key.algorithm, headers=headers)
+
+    async def _keep(self, claims: dict[str, Any]) -> str:
+        value = random_text(self._token_bytes)
+        await self._store.add(KIND, digest(value), claims, expires_at=claims["exp"])
+        return value
+
+    async def read(self, token: str) -> Mapping[str, Any] | None:
+        """The claims of a token of this server that has not expired; None for anything else."""
+        claims = await self._kept(token) if OPAQUE.fullmatch(token) else self._signed(token)
+        if claims is None:
+            return None
+        return claims if claims["iss"] == self._issuer and claims["exp"] > self._now() else None
+
+    async def _kept(self, token: str) -> Mapping[str, Any] | None:
+        return await self._store.get(KIND, digest(token))
+
+    def _signed(self, token: str) -> Mapping[str, Any] | None:
         try:
             jws = read_compact(token)
         except InvalidToken:
             return None
-        if not self._is_ours(token, jws):
-            return None
-        claims = jws.claims
-        return claims if claims["iss"] == self._issuer and claims["exp"] > self._now() else None
+        return jws.claims if self._is_ours(token, jws) else None
 
     def _is_ours(self, token: str, jws: CompactJws) -> bool:
         key = self._keys.find(str(jws.header.get("kid")))

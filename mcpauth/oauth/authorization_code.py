@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mcpauth.oauth.authorization_request import AuthorizationRequest
     from mcpauth.oauth.client import Client
+    from mcpauth.oauth.permission import Permission
 
 KIND = "authorization_code"
 
@@ -75,13 +76,13 @@ class AuthorizationCodes:
         code_verifier: str,
         resource: Sequence[str] = (),
         scope: str | None = None,
-    ) -> tuple[Grant, tuple[str, ...]]:
-        """What the code stands for, and the scopes of its first access token.
+    ) -> tuple[Grant, Permission]:
+        """What the code stands for, and what its first access token is for.
 
         Raises:
             InvalidGrant: unknown, expired, used, another client's, another redirect URI or verifier, or the
                 user has been disabled.
-            InvalidTarget: the resource is not the granted one.
+            InvalidTarget: the resource is not a granted one.
             InvalidScope: more than was granted.
         """
         while True:
@@ -90,12 +91,11 @@ class AuthorizationCodes:
             await self._refuse_used(record, grant)
             _check_redirect_uri(record, redirect_uri)
             await self._check_verifier(code, record, code_verifier)
-            grant.require_resource(resource)
-            scopes = grant.narrowed_scopes(scope)
+            permission = grant.permission(resource, scope)
             if not await self._grants.has_active_user(grant):
                 raise InvalidGrant("the code is not valid")
             if await self._mark_used(code, record):
-                return grant, scopes
+                return grant, permission
             # Changed meanwhile: used, which the next round refuses, or one more failure, which is not ours.
 
     async def _of(self, code: str, client: Client) -> Record:

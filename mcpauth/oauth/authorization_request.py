@@ -22,12 +22,13 @@ from mcpauth.oauth.errors import (
     UnsupportedResponseType,
 )
 from mcpauth.oauth.form import Form, repeated_names
+from mcpauth.oauth.permission import Permission, limited, permissions_of
 from mcpauth.oauth.pkce import is_s256_challenge
 from mcpauth.oauth.random_text import random_text
 from mcpauth.oauth.store import Record, Store, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mcpauth.oauth.client import Client, KnownClients
     from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
@@ -61,22 +62,21 @@ class AuthorizationRequest:
     """A checked request, and what the user decided about it.
 
     `redirect_uri_given` tells whether the request named it: /token then has to name the same. `browser` is
-    the digest of the cookie of the browser that began it. `approved` is None until the user decided;
-    `user_id` is who did.
+    the digest of the cookie of the browser that began it. `approved` is None until the user decided, and
+    empty after a no; `user_id` is who did.
     """
 
     client_id: str
     redirect_uri: str
     redirect_uri_given: bool
-    scopes: tuple[str, ...]
-    resource: str
+    asked: tuple[Permission, ...]
     code_challenge: str
     state: str | None
     prompt: str | None
     login_hint: str | None
     created_at: int
     browser: str
-    approved: tuple[str, ...] | None = None
+    approved: tuple[Permission, ...] | None = None
     user_id: str | None = None
     auth_time: int | None = None
 
@@ -87,9 +87,9 @@ class AuthorizationRequest:
     @classmethod
     def from_record(cls, record: Record) -> AuthorizationRequest:
         """The request of a stored record."""
-        values: Record = {**record, "scopes": tuple(record["scopes"])}
+        values: Record = {**record, "asked": permissions_of(record["asked"])}
         if record["approved"] is not None:
-            values["approved"] = tuple(record["approved"])
+            values["approved"] = permissions_of(record["approved"])
         return cls(**values)
 
 
@@ -128,14 +128,15 @@ class AuthorizationRequests:
         *,
         user_id: str,
         auth_time: int | None,
-        scopes: Collection[str],
+        scopes: Mapping[str, Collection[str]],
     ) -> bool:
-        """Write down what the user allowed: those of `scopes` that were asked for.
+        """Write down what the user allowed: of `scopes`, by resource, those that were asked for.
 
         False when the request has changed or gone since it was read.
         """
-        approved = tuple(name for name in request.scopes if name in scopes)
-        decided = replace(request, approved=approved, user_id=user_id, auth_time=auth_time)
+        decided = replace(
+            request, approved=limited(request.asked, scopes), user_id=user_id, auth_time=auth_time
+        )
         return await self._store.replace(KIND, digest(request_id), request.to_record(), decided.to_record())
 
     async def take(self, request_id: str) -> AuthorizationRequest | None:
@@ -169,8 +170,8 @@ async def check_authorization_request(
         form = Form(pairs)
         _check_response_type(form, client)
         code_challenge = _code_challenge(form)
-        resource = registry.resolve(form.all("resource"))
-        scopes = registry.scopes_for(resource, _requested_scope(form, client, resource))
+        resources = registry.resolve_all(form.all("resource"))
+        asked = tuple(_asked(form, client, resource, registry) for resource in resources)
         prompt = _prompt(form)
     except OAuthError as error:
         raise RedirectError(error, redirect_uri, state, client.client_id) from error
@@ -178,8 +179,7 @@ async def check_authorization_request(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         redirect_uri_given=given,
-        scopes=scopes,
-        resource=resource.identifier,
+        asked=asked,
         code_challenge=code_challenge,
         state=state,
         prompt=prompt,
@@ -238,6 +238,12 @@ def _code_challenge(form: Form) -> str:
     if not is_s256_challenge(challenge):
         raise InvalidRequest("code_challenge is not the base64url of a SHA-256")
     return challenge
+
+
+def _asked(form: Form, client: Client, resource: Resource, registry: ResourceRegistry) -> Permission:
+    """What is asked for at one of the resources. RFC 8707 §2: the scopes are asked for at each of them."""
+    scopes = registry.scopes_for(resource, _requested_scope(form, client, resource))
+    return Permission(resource.identifier, scopes)
 
 
 def _requested_scope(form: Form, client: Client, resource: Resource) -> str | None:

@@ -68,6 +68,10 @@ class Form:
         if repeated_names(self._pairs):
             raise InvalidRequest("a parameter is repeated")
 
+    def names(self) -> tuple[str, ...]:
+        """The parameters that were sent with a value, in order."""
+        return tuple(dict.fromkeys(key for key, value in self._pairs if value))
+
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of the parameter; a parameter without a value counts as absent (RFC 6749 §3.2)."""
         return tuple(value for key, value in self._pairs if key == name and value)

@@ -1,4 +1,4 @@
-"""A grant: what a user allowed a client to do at one resource (RFC 6749 §1.3).
+"""A grant: what a user allowed a client to do, at one resource or several (RFC 6749 §1.3, RFC 8707 §2).
 
 Every code, refresh token and access token belongs to one grant. Ending the grant is one `add` of a marker
 that every look-up of a token honours, so that it also ends tokens which are being made at that very moment.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mcpauth.events import Events, GrantRevoked, RevocationReason
 from mcpauth.oauth.errors import InvalidScope, InvalidTarget
+from mcpauth.oauth.permission import Permission, permissions_of
 from mcpauth.oauth.resource_registry import canonical_target, split_scope
 
 if TYPE_CHECKING:
@@ -35,13 +36,15 @@ MARKER_MARGIN = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Who allowed what to whom. `created_at` and `auth_time` are epoch seconds."""
+    """Who allowed what to whom. `created_at` and `auth_time` are epoch seconds.
+
+    The first of `permissions` is that of a token request which names no resource.
+    """
 
     grant_id: str
     user_id: str
     client_id: str
-    resource: str
-    scopes: tuple[str, ...]
+    permissions: tuple[Permission, ...]
     created_at: int
     auth_time: int | None
 
@@ -64,31 +67,51 @@ class Grant:
             grant_id=token_bytes(16).hex(),
             user_id=request.user_id,
             client_id=request.client_id,
-            resource=request.resource,
-            scopes=request.approved,
+            permissions=request.approved,
             created_at=int(now),
             auth_time=request.auth_time,
         )
 
-    def require_resource(self, requested: Sequence[str]) -> None:
-        """Refuse a `resource` parameter that is not the granted one; a request without one means that one.
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Where it allows something."""
+        return tuple(each.resource for each in self.permissions)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it allows anywhere, each name once."""
+        return tuple(dict.fromkeys(name for each in self.permissions for name in each.scopes))
+
+    def permission(self, resource: Sequence[str], scope: str | None) -> Permission:
+        """What the next access token is for: one resource, and what is asked for of its scopes, or all.
+
+        Of several resources a request names the one it wants; without a name it is the first.
 
         Raises:
-            InvalidTarget: RFC 8707 §2.2.
+            InvalidTarget: not granted, or several at once (RFC 8707 §2.2): a token has one audience.
+            InvalidScope: malformed, more than was granted (RFC 6749 §6), or nothing of this resource.
         """
-        if any(canonical_target(uri) != self.resource for uri in requested):
-            raise InvalidTarget("the resource is not the granted one")
-
-    def narrowed_scopes(self, requested: str | None) -> tuple[str, ...]:
-        """The scopes of the next access token: what is asked for, or all that was granted.
-
-        Raises:
-            InvalidScope: malformed, or more than was granted (RFC 6749 §6).
-        """
-        names = split_scope(requested or "")
+        granted = self._granted(resource)
+        names = split_scope(scope or "")
         if not set(names) <= set(self.scopes):
             raise InvalidScope("the scope is more than was granted")
-        return tuple(name for name in self.scopes if name in names) if names else self.scopes
+        if not names:
+            return granted
+        asked = granted.limited_to(names)
+        if asked is None:
+            raise InvalidScope("the scope was granted at another resource")
+        return asked
+
+    def _granted(self, resource: Sequence[str]) -> Permission:
+        targets = {canonical_target(uri) for uri in resource}
+        if not targets:
+            return self.permissions[0]
+        if len(targets) > 1:
+            raise InvalidTarget("a token is for one resource: name one of those that were granted")
+        found = next((each for each in self.permissions if each.resource in targets), None)
+        if found is None:
+            raise InvalidTarget("the resource is not a granted one")
+        return found
 
     def to_record(self) -> Record:
         """The grant as stored."""
@@ -97,7 +120,7 @@ class Grant:
     @classmethod
     def from_record(cls, record: Record) -> Grant:
         """The grant of a stored record."""
-        values: Record = {**record, "scopes": tuple(record["scopes"])}
+        values: Record = {**record, "permissions": permissions_of(record["permissions"])}
         return cls(**values)
 
 

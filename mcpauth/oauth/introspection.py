@@ -67,7 +67,7 @@ class Introspection:
             "active": True,
             "iss": self._issuer,
             "sub": grant.user_id,
-            "aud": grant.resource,
+            "aud": list(grant.resources) if len(grant.resources) > 1 else grant.resources[0],
             "client_id": grant.client_id,
             "scope": " ".join(grant.scopes),
             "grant_id": grant.grant_id,

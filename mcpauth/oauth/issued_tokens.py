@@ -62,7 +62,7 @@ class IssuedTokens:
 
     async def find_access_token(self, token: str) -> IssuedToken | None:
         """The access token, if it has neither expired nor been revoked."""
-        claims = self._access_tokens.read(token)
+        claims = await self._access_tokens.read(token)
         if claims is None or await self._revocations.has_token(claims["jti"]):
             return None
         grant_id = claims.get("grant_id")

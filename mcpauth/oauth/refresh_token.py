@@ -26,10 +26,11 @@ from mcpauth.oauth.refresh_replay import seal, unseal
 from mcpauth.oauth.store import Record, Store, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcpauth.oauth.client import Client
     from mcpauth.oauth.grant import Grant, Grants
+    from mcpauth.oauth.permission import Permission
 
 KIND = "refresh_token"
 
@@ -41,8 +42,8 @@ TOKEN = re.compile(r"(?P<family>[A-Za-z0-9\-_]{22})(?P<secret>[A-Za-z0-9\-_]{43}
 Answer: TypeAlias = dict[str, Any]
 """A token response, RFC 6749 §5.1."""
 
-MakeAnswer: TypeAlias = "Callable[[Grant, tuple[str, ...], str], Answer]"
-"""Makes the answer of the grant, the scopes of the access token and the next refresh token."""
+MakeAnswer: TypeAlias = "Callable[[Grant, Permission, str], Awaitable[Answer]]"
+"""Makes the answer of the grant, what the access token is for, and the next refresh token."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -108,7 +109,7 @@ class RefreshTokens:
 
         Raises:
             InvalidGrant: unknown, expired, revoked, used before, of another client.
-            InvalidTarget: the resource is not the granted one.
+            InvalidTarget: the resource is not a granted one.
             InvalidScope: more than was granted.
         """
         family, secret = _split(token)
@@ -117,10 +118,10 @@ class RefreshTokens:
             if not _is(record["newest"], secret):
                 answer = await self._repeated(record, grant, token, resource, scope)
                 return Refreshed(grant, answer, repeated=True)
-            grant.require_resource(resource)
+            permission = grant.permission(resource, scope)
             following = random_text(self._token_bytes, SECRET_BYTES)
-            answer = make_answer(grant, grant.narrowed_scopes(scope), family + following)
-            if await self._rotate(record, grant, token, following, answer):
+            answer = await make_answer(grant, permission, family + following)
+            if await self._rotate(record, grant, token, following, answer, permission):
                 return Refreshed(grant, answer, repeated=False)
             # Somebody rotated it since we read it: in the next round this is its second use.
 
@@ -135,13 +136,22 @@ class RefreshTokens:
             raise InvalidGrant("the refresh token is not valid")
         return record, grant
 
-    async def _rotate(self, record: Record, grant: Grant, token: str, following: str, answer: Answer) -> bool:
+    async def _rotate(
+        self,
+        record: Record,
+        grant: Grant,
+        token: str,
+        following: str,
+        answer: Answer,
+        permission: Permission,
+    ) -> bool:
         """Put the next token in the place of this one, unless somebody was faster."""
         family, secret = _split(token)
         new = {name: record[name] for name in ("grant_id", "client_id")} | {"newest": digest(following)}
         if self._replay_window:
             now = self._now()
-            kept = answer | {"expires_at": int(now) + int(answer["expires_in"])}
+            expires_at = int(now) + int(answer["expires_in"])
+            kept = {"answer": answer, "expires_at": expires_at, "resource": permission.resource}
             new["previous"] = {
                 "secret": digest(secret),
                 "until": now + self._replay_window,
@@ -159,11 +169,12 @@ class RefreshTokens:
         now = self._now()
         if previous is None or not _is(previous["secret"], _split(token)[1]) or now >= previous["until"]:
             await self._end(grant)
-        answer = unseal(previous["answer"], token)
-        if not _asks_the_same(answer, grant, resource, scope):
+        kept = unseal(previous["answer"], token)
+        if not _asks_the_same(kept, grant, resource, scope):
             # Not the client that lost its answer; nor is it a thief's doing beyond doubt.
             raise InvalidGrant("the refresh token was used with other parameters")
-        return answer | {"expires_in": max(0, answer.pop("expires_at") - int(now))}
+        answer: Answer = kept["answer"]
+        return answer | {"expires_in": max(0, kept["expires_at"] - int(now))}
 
     async def find(self, token: str) -> Record | None:
         """The record (`grant_id`, `client_id`) of a token, the newest or an earlier one, if there is one."""
@@ -196,9 +207,9 @@ def _is(stored: str, secret: str) -> bool:
     return hmac.compare_digest(stored, digest(secret))
 
 
-def _asks_the_same(answer: Answer, grant: Grant, resource: Sequence[str], scope: str | None) -> bool:
+def _asks_the_same(kept: Record, grant: Grant, resource: Sequence[str], scope: str | None) -> bool:
     try:
-        grant.require_resource(resource)
-        return " ".join(grant.narrowed_scopes(scope)) == str(answer["scope"])
+        permission = grant.permission(resource, scope)
     except (InvalidTarget, InvalidScope):
         return False
+    return (permission.resource, permission.scope) == (kept["resource"], kept["answer"]["scope"])

@@ -1,20 +1,23 @@
 """The protected resources of this server and their scopes, RFC 8707 and RFC 6749 §3.3.
 
 One token is for one resource: it is named at /authorize (or is the default), and its scopes are the only ones
-that the grant can hold.
+that the token can have. A user can allow a client several resources in one go.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from mcpauth.oauth.errors import InvalidScope, InvalidTarget
 from mcpauth_middleware.resource import canonical_resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+AccessTokenFormat: TypeAlias = Literal["jwt", "opaque"]
+ACCESS_TOKEN_FORMATS: tuple[AccessTokenFormat, ...] = get_args(AccessTokenFormat)
 
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §3.3
 
@@ -34,11 +37,20 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A protected MCP server. `identifier` is its URL; `name` is for people."""
+    """A protected MCP server. `identifier` is its URL; `name` is for people.
+
+    An opaque access token says nothing to whoever reads it: its resource server asks about it (RFC 7662).
+    """
 
     identifier: str
     name: str
     scopes: tuple[Scope, ...]
+    access_token_format: AccessTokenFormat = "jwt"  # noqa: S105 - a name
+
+    @property
+    def has_opaque_tokens(self) -> bool:
+        """Whether only this server can tell what its access tokens are worth."""
+        return self.access_token_format == "opaque"  # noqa: S105 - a name
 
 
 def split_scope(scope: str) -> tuple[str, ...]:
@@ -61,7 +73,7 @@ class ResourceRegistry:
 
     Raises:
         ValueError: no resources, one declared twice, an unknown default, a malformed scope, an `implies` that
-            is unknown or runs in a circle. The text names the mend.
+            is unknown or runs in a circle, an unknown format. The text names the mend.
     """
 
     def __init__(self, resources: Sequence[Resource], *, default: str | None = None) -> None:
@@ -77,6 +89,12 @@ class ResourceRegistry:
             resource.identifier: _implied_scopes(resource.identifier, resource.scopes)
             for resource in self.resources
         }
+        for resource in self.resources:
+            if resource.access_token_format not in ACCESS_TOKEN_FORMATS:
+                raise ValueError(
+                    f"access_token_format of {resource.identifier}: must be one of"
+                    f" {', '.join(ACCESS_TOKEN_FORMATS)} (got {resource.access_token_format!r})"
+                )
         self._default = self._default_resource(default)
         self.scopes_supported = tuple(
             dict.fromkeys(scope.name for resource in self.resources for scope in resource.scopes)
@@ -99,21 +117,29 @@ class ResourceRegistry:
         """The one resource that the `resource` parameters of a request name.
 
         Raises:
-            InvalidTarget: malformed (RFC 8707 §2: absolute, no fragment), unknown, several different ones, or
-                none where there is no default.
+            InvalidTarget: as `resolve_all`, or several different ones.
+        """
+        resources = self.resolve_all(requested)
+        if len(resources) > 1:
+            # One audience a token: a resource server could otherwise use it at the other one.
+            raise InvalidTarget("ask for one resource at a time")
+        return resources[0]
+
+    def resolve_all(self, requested: Sequence[str]) -> tuple[Resource, ...]:
+        """The resources that the `resource` parameters of a request name, each once, in order.
+
+        Raises:
+            InvalidTarget: malformed (RFC 8707 §2: absolute, no fragment), unknown, or none where there is no
+                default.
         """
         if not requested:
             if self._default is None:
                 raise InvalidTarget("name the resource: this server has no default one")
-            return self._default
-        identifiers = {canonical_target(uri) for uri in requested}
-        if len(identifiers) > 1:
-            # One audience a token: a resource server could otherwise use it at the other one.
-            raise InvalidTarget("ask for one resource at a time")
-        resource = self._by_identifier.get(identifiers.pop())
-        if resource is None:
+            return (self._default,)
+        identifiers = dict.fromkeys(canonical_target(uri) for uri in requested)
+        if not identifiers.keys() <= self._by_identifier.keys():
             raise InvalidTarget("the resource is not known here")
-        return resource
+        return tuple(self._by_identifier[identifier] for identifier in identifiers)
 
     def scopes_for(self, resource: Resource, requested: str | None) -> tuple[str, ...]:
         """The scopes that a request asks for and those they imply, in the order of declaration.

@@ -12,6 +12,8 @@ from mcpauth.oauth.redirect_uri import LOOPBACK_HOSTS, WEB, is_native
 from mcpauth.pages.text import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mcpauth.oauth.client import Client
     from mcpauth.oauth.resource_registry import Resource, Scope
 
@@ -64,6 +66,32 @@ class SignInView:
     problem: str | None = None
 
 
+FIELD = "scope "
+"""What the names of the consent form's checkboxes begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedScope:
+    """A scope with its checkbox."""
+
+    scope: Scope
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAt:
+    """What is asked for at one resource."""
+
+    resource: Resource
+    scopes: tuple[AskedScope, ...]
+
+    @classmethod
+    def of(cls, number: int, resource: Resource, names: Collection[str]) -> AskedAt:
+        """The scopes of these names; the number tells those of two resources apart that have one name."""
+        scopes = tuple(scope for scope in resource.scopes if scope.name in names)
+        return cls(resource, tuple(AskedScope(scope, f"{FIELD}{number} {scope.name}") for scope in scopes))
+
+
 @dataclass(frozen=True, slots=True)
 class ConsentView:
     """The consent page."""
@@ -71,8 +99,7 @@ class ConsentView:
     template: ClassVar[str] = "consent"
 
     client: ClientFacts
-    resource: Resource
-    scopes: tuple[Scope, ...]
+    asked: tuple[AskedAt, ...]
     username: str
     request_id: str
     csrf: str

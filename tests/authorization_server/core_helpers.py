@@ -27,6 +27,7 @@ from mcpauth.oauth.client import Client, Clients
 from mcpauth.oauth.client_authentication import ClientAuthenticator
 from mcpauth.oauth.grant import Grant, Grants
 from mcpauth.oauth.issued_tokens import IssuedTokens
+from mcpauth.oauth.permission import Permission
 from mcpauth.oauth.pkce import s256_challenge
 from mcpauth.oauth.refresh_token import RefreshTokens
 from mcpauth.oauth.registration import Registrations
@@ -133,15 +134,14 @@ class CoreServer:
             client_id=client.client_id,
             redirect_uri=client.redirect_uris[0],
             redirect_uri_given=redirect_uri_given,
-            scopes=tuple(scopes),
-            resource=resource,
+            asked=(Permission(resource, tuple(scopes)),),
             code_challenge=CHALLENGE,
             state=None,
             prompt=None,
             login_hint=None,
             created_at=int(self.clock()),
             browser="",
-            approved=tuple(scopes),
+            approved=(Permission(resource, tuple(scopes)),),
             user_id=user_id,
             auth_time=START - 60,
         )
@@ -205,7 +205,7 @@ async def core_server(store: Store | None = None, clock: Clock | None = None) ->
     codes = AuthorizationCodes(store, grants, events=events, now=clock)
     # Every second use is reuse here; test_refresh_replay*.py is about the window.
     refresh_tokens = RefreshTokens(store, grants, events=events, replay_window=timedelta(0), now=clock)
-    access_tokens = AccessTokens(ISSUER, keys, now=clock)
+    access_tokens = AccessTokens(ISSUER, keys, store, now=clock)
     authenticator = ClientAuthenticator(clients, events=events, now=clock)
     token = TokenEndpoint(
         authenticator,

@@ -153,7 +153,7 @@ class Browser:
 
     async def decide(self, page: httpx2.Response, decision: str = "allow", *ticked: str) -> httpx2.Response:
         """Fill in the consent page, all ticked unless told; the redirect to the client, when all is well."""
-        names = [f"scope {name}" for name in ticked] if ticked else form_of(page).checkboxes
+        names = [f"scope 1 {name}" for name in ticked] if ticked else form_of(page).checkboxes
         return await self.follow(
             await self.submit(page, {"decision": decision, **dict.fromkeys(names, "allow")})
         )

@@ -17,6 +17,7 @@ from mcpauth.oauth.client import Client, Clients
 from mcpauth.oauth.client_metadata import ClientMetadata
 from mcpauth.oauth.grant import Grant, Grants
 from mcpauth.oauth.operator_terms import OperatorTerms
+from mcpauth.oauth.permission import Permission
 from mcpauth.oauth.resource_registry import Resource, Scope
 from mcpauth.oauth.revocation_list import RevocationList
 from mcpauth.oauth.user import User, Users
@@ -100,15 +101,14 @@ class Service:
             client_id=client.client_id,
             redirect_uri=LOOPBACK,
             redirect_uri_given=True,
-            scopes=tuple(scopes),
-            resource=resource,
+            asked=(Permission(resource, tuple(scopes)),),
             code_challenge=CHALLENGE,
             state=None,
             prompt=None,
             login_hint=None,
             created_at=int(self.clock()),
             browser="",
-            approved=tuple(scopes),
+            approved=(Permission(resource, tuple(scopes)),),
             user_id=self.ada.user_id,
             auth_time=int(self.clock()) - 60,
         )

@@ -34,7 +34,7 @@ def test_an_event_has_the_envelope_of_the_middlewares_journal() -> None:
 def test_what_is_not_known_is_not_there() -> None:
     assert audit_event(SignInFailed("ada", "wrong password"))["actor"] == {}
     assert audit_event(GrantRevoked("g", "c", None, "client"))["actor"] == {"client_id": "c"}
-    assert audit_event(ConsentGiven("u", "c", "r", ("s",), "g"))["actor"] == {"sub": "u", "client_id": "c"}
+    assert audit_event(ConsentGiven("u", "c", {"r": ("s",)}, "g"))["actor"] == {"sub": "u", "client_id": "c"}
 
 
 # A dataclass with slots is a second class of the same name.

@@ -47,7 +47,7 @@ async def test_a_request_becomes_a_code_and_the_code_becomes_tokens() -> None:
         assert tokens.status_code == 200, tokens.text
         assert tokens.json()["scope"] == "notes:read notes:write"
         given = [event for event in server.happened if isinstance(event, ConsentGiven)]
-        assert [event.scopes for event in given] == [("notes:read", "notes:write")]
+        assert [event.allowed for event in given] == [{NOTES: ("notes:read", "notes:write")}]
         assert any(isinstance(event, SignedIn) for event in server.happened)
 
 
@@ -193,7 +193,7 @@ async def test_a_request_without_resource_scope_or_state_gets_the_defaults() -> 
     """Older clients send none of them."""
     async with running() as server, server.browser() as browser:
         consent = await browser.to_consent(resource=None, scope=None, state=None)
-        assert form_of(consent).checkboxes == ["scope notes:read"]
+        assert form_of(consent).checkboxes == ["scope 1 notes:read"]
         assert set(answer_of(await browser.decide(consent))) == {"code", "iss"}
 
 

@@ -96,7 +96,7 @@ def test_dev_needs_no_settings_and_serves_the_whole_flow(tmp_path: Path) -> None
             fields = {**form_of(page).fields, "username": "dev", "password": password}
             consent = http.post("/sign-in", data=fields, follow_redirects=True)
             decided = http.post(
-                "/consent", data={**form_of(consent).fields, "scope mcp": "allow", "decision": "allow"}
+                "/consent", data={**form_of(consent).fields, "scope 1 mcp": "allow", "decision": "allow"}
             )
             answer = answer_of(http.get(decided.headers["location"]))
             assert answer["iss"] == issuer

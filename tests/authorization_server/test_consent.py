@@ -23,7 +23,7 @@ from tests.authorization_server.front_helpers import (
 
 pytestmark = pytest.mark.anyio
 
-ALLOW = {"decision": "allow", "scope notes:read": "allow", "scope notes:write": "allow"}
+ALLOW = {"decision": "allow", "scope 1 notes:read": "allow", "scope 1 notes:write": "allow"}
 
 
 async def granted_scope(browser: Browser, code: str) -> str:
@@ -51,7 +51,7 @@ async def test_the_page_says_who_asks_for_what_and_where_the_browser_goes() -> N
         ):
             assert text in page.text
         assert "Manage everything" not in page.text
-        assert form_of(page).checkboxes == ["scope notes:read", "scope notes:write"]
+        assert form_of(page).checkboxes == ["scope 1 notes:read", "scope 1 notes:write"]
 
 
 async def test_a_self_registered_client_on_this_computer_comes_with_a_warning() -> None:
@@ -115,7 +115,7 @@ async def test_a_scope_brings_along_what_it_implies() -> None:
 async def test_a_scope_that_was_not_asked_for_cannot_be_allowed(scope: str) -> None:
     async with running() as server, server.browser() as browser:
         page = await browser.to_consent()
-        response = await browser.submit(page, {**ALLOW, f"scope {scope}": "allow"})
+        response = await browser.submit(page, {**ALLOW, f"scope 1 {scope}": "allow"})
         assert response.status_code == 400
         # Nothing was decided: the page can still be answered properly.
         assert "code" in answer_of(await browser.decide(page))

@@ -16,6 +16,7 @@ from mcpauth.oauth.authorization_request import (
 )
 from mcpauth.oauth.errors import InvalidRequest
 from mcpauth.oauth.form import parse_query
+from mcpauth.oauth.permission import Permission
 from tests.authorization_server.core_helpers import (
     CHALLENGE,
     LOOPBACK,
@@ -61,6 +62,10 @@ async def check(server: CoreServer, params: list[tuple[str, str]]) -> Authorizat
     )
 
 
+async def asked(server: CoreServer, params: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(each.resource, each.scope) for each in (await check(server, params)).asked]
+
+
 async def told_the_user(server: CoreServer, params: list[tuple[str, str]]) -> NoRedirect:
     with pytest.raises(NoRedirect) as caught:
         await check(server, params)
@@ -84,8 +89,7 @@ async def test_a_good_request_is_read_whole(server: CoreServer) -> None:
         client_id=client.client_id,
         redirect_uri=LOOPBACK,
         redirect_uri_given=True,
-        scopes=("notes:read", "notes:write"),
-        resource=NOTES,
+        asked=(Permission(NOTES, ("notes:read", "notes:write")),),
         code_challenge=CHALLENGE,
         state="s t+a%te",
         prompt="consent",
@@ -98,14 +102,14 @@ async def test_a_good_request_is_read_whole(server: CoreServer) -> None:
 async def test_without_resource_and_scope_the_defaults_hold(server: CoreServer) -> None:
     """Older SDKs and the conformance suite send neither."""
     request = await check(server, pairs(await server.public_client()))
-    assert (request.resource, request.scopes) == (NOTES, ("notes:read",))
+    assert request.asked == (Permission(NOTES, ("notes:read",)),)
 
 
 async def test_the_scope_of_the_registration_is_the_default_and_not_the_ceiling(server: CoreServer) -> None:
     client = await server.public_client(scope="notes:write")
-    assert (await check(server, pairs(client))).scopes == ("notes:read", "notes:write")
-    assert (await check(server, pairs(client, scope="notes:admin"))).scopes[-1] == "notes:admin"
-    assert (await check(server, pairs(client, resource=TASKS))).scopes == ("tasks:read",)
+    assert (await asked(server, pairs(client))) == [(NOTES, "notes:read notes:write")]
+    assert (await asked(server, pairs(client, scope="notes:admin")))[0][1].endswith("notes:admin")
+    assert (await asked(server, pairs(client, resource=TASKS))) == [(TASKS, "tasks:read")]
 
 
 @pytest.mark.parametrize("port", [1, 8080, 65535])
@@ -235,13 +239,26 @@ async def test_everything_else_is_told_to_the_client(
     assert error.client_id == client.client_id
 
 
-async def test_two_resources_are_refused_and_the_same_one_twice_is_not(server: CoreServer) -> None:
-    """RFC 8707 §2 allows several; a token here has one audience."""
+async def test_several_resources_are_asked_for_at_once_each_with_its_own_scopes(server: CoreServer) -> None:
+    """RFC 8707 §2.1: the scopes are asked for at each of the resources, which know different ones."""
     client = await server.public_client()
-    error = await told_the_client(server, [*pairs(client), ("resource", NOTES), ("resource", TASKS)])
-    assert error.error.code == "invalid_target"
-    twice = [*pairs(client), ("resource", TASKS), ("resource", f"{TASKS}/")]
-    assert (await check(server, twice)).resource == TASKS
+    both = [*pairs(client), ("resource", TASKS), ("resource", NOTES), ("resource", f"{TASKS}/")]
+    assert await asked(server, both) == [(TASKS, "tasks:read"), (NOTES, "notes:read")]
+    named = [*both, ("scope", "notes:write tasks:read")]
+    assert await asked(server, named) == [(TASKS, "tasks:read"), (NOTES, "notes:read notes:write")]
+
+
+async def test_a_resource_that_knows_none_of_the_scopes_is_not_asked_for(server: CoreServer) -> None:
+    """Dropping it would leave the client with less than it thinks."""
+    client = await server.public_client()
+    both = [*pairs(client, scope="notes:read"), ("resource", NOTES), ("resource", TASKS)]
+    assert (await told_the_client(server, both)).error.code == "invalid_scope"
+
+
+async def test_one_unknown_resource_among_several_is_refused(server: CoreServer) -> None:
+    client = await server.public_client()
+    both = [*pairs(client), ("resource", NOTES), ("resource", "https://unknown.example")]
+    assert (await told_the_client(server, both)).error.code == "invalid_target"
 
 
 @pytest.mark.parametrize("spelling", [NOTES, "HTTPS://Notes.Example:443/mcp"])
@@ -250,26 +267,22 @@ async def test_a_resource_is_known_in_every_spelling_of_the_same_uri(
 ) -> None:
     """RFC 3986 §6.2.2.1 and §6.2.3: scheme, host, default port."""
     client = await server.public_client()
-    assert (await check(server, pairs(client, resource=spelling))).resource == NOTES
+    assert await asked(server, pairs(client, resource=spelling)) == [(NOTES, "notes:read")]
 
 
 async def test_unknown_scopes_are_dropped_where_a_known_one_is_left(server: CoreServer) -> None:
     """RFC 6749 §3.3: the token response then says what was granted."""
     client = await server.public_client()
-    request = await check(server, pairs(client, scope="openid notes:read offline_access notes:read"))
-    assert request.scopes == ("notes:read",)
+    params = pairs(client, scope="openid notes:read offline_access notes:read")
+    assert await asked(server, params) == [(NOTES, "notes:read")]
 
 
 async def test_empty_parameters_are_absent(server: CoreServer) -> None:
     """RFC 6749 §3.1."""
     client = await server.public_client()
     request = await check(server, pairs(client, scope="", resource="", state="", prompt="", request=""))
-    assert (request.scopes, request.resource, request.state, request.prompt) == (
-        ("notes:read",),
-        NOTES,
-        None,
-        None,
-    )
+    assert (request.state, request.prompt) == (None, None)
+    assert request.asked == (Permission(NOTES, ("notes:read",)),)
 
 
 @pytest.mark.parametrize("login_hint", ["x" * 201, "a\nb", "\u202eevil"])
@@ -290,10 +303,11 @@ async def test_a_stored_request_is_decided_once_and_taken_once(server: CoreServe
     request = await check(server, pairs(await server.public_client(), scope="notes:write"))
     request_id = await requests.begin(request)
     assert await requests.get(request_id) == request
-    scopes = ("notes:read", "notes:admin")
+    scopes = {NOTES: ("notes:read", "notes:admin"), TASKS: ("tasks:read",)}
     assert await requests.approve(request_id, request, user_id="alice", auth_time=START, scopes=scopes)
-    assert not await requests.approve(request_id, request, user_id="mallory", auth_time=0, scopes=())
-    decided = replace(request, approved=("notes:read",), user_id="alice", auth_time=START)
+    assert not await requests.approve(request_id, request, user_id="mallory", auth_time=0, scopes={})
+    approved = (Permission(NOTES, ("notes:read",)),)
+    decided = replace(request, approved=approved, user_id="alice", auth_time=START)
     assert await requests.get(request_id) == decided, "only what was asked for can be approved"
     assert await requests.take(request_id) == decided
     assert await requests.take(request_id) is None
@@ -310,7 +324,7 @@ async def test_a_stored_request_is_forgotten_after_ten_minutes(server: CoreServe
     server.clock.advance(1)
     assert await requests.get(request_id) is None
     assert not await requests.approve(
-        request_id, request, user_id="alice", auth_time=None, scopes=request.scopes
+        request_id, request, user_id="alice", auth_time=None, scopes={NOTES: ("notes:read",)}
     )
     assert await requests.take(request_id) is None
 

@@ -11,7 +11,15 @@ import pytest
 
 from mcpauth.server import create_app
 from mcpauth.stores.memory import MemoryStore
-from tests.authorization_server.front_helpers import ISSUER, PASSWORD, SETTINGS, Running, answer_of, running
+from tests.authorization_server.front_helpers import (
+    ISSUER,
+    NOTES,
+    PASSWORD,
+    SETTINGS,
+    Running,
+    answer_of,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -312,7 +320,7 @@ async def test_events_go_to_the_audit_journal(tmp_path: Path) -> None:
     assert [line["type"] for line in lines] == ["sign_in_failed", "signed_in", "consent_given"]
     assert [line["outcome"] for line in lines] == ["refused", "ok", "ok"]
     assert lines[0]["details"]["login"] == "ada"
-    assert lines[2]["details"]["scopes"] == ["notes:read", "notes:write"]
+    assert lines[2]["details"]["allowed"] == {NOTES: ["notes:read", "notes:write"]}
     text = path.read_text()
     assert code not in text
     assert PASSWORD not in text

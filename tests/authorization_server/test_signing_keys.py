@@ -11,6 +11,7 @@ import pytest
 
 from mcpauth.oauth.access_token import AccessTokens
 from mcpauth.oauth.key_schedule import LATE, PUBLISHED_AHEAD
+from mcpauth.oauth.permission import Permission
 from mcpauth.oauth.signing_keys import KIND, SigningKeys, kept_fresh
 from mcpauth.oauth.store import StoreUnavailable
 from mcpauth.stores.memory import MemoryStore
@@ -33,8 +34,13 @@ TOKEN_LIFETIME = 600
 LIFETIME = timedelta(days=90)
 
 
-def mint(keys: SigningKeys, clock: Clock) -> str:
-    return AccessTokens(ISSUER, keys, now=clock).mint_for_client("robot", NOTES, ["notes:read"]).value
+def tokens_of(keys: SigningKeys, clock: Clock) -> AccessTokens:
+    return AccessTokens(ISSUER, keys, MemoryStore(clock), now=clock)
+
+
+async def mint(keys: SigningKeys, clock: Clock) -> str:
+    permission = Permission(NOTES, ("notes:read",))
+    return (await tokens_of(keys, clock).mint_for_client("robot", permission)).value
 
 
 def states(keys: SigningKeys) -> list[str]:
@@ -74,16 +80,16 @@ async def test_the_old_key_verifies_until_its_last_token_has_expired_and_is_gone
     clock = Clock()
     store = MemoryStore(clock)
     keys = await SigningKeys.load(store, clock)
-    tokens = AccessTokens(ISSUER, keys, now=clock)
+    tokens = tokens_of(keys, clock)
     old = keys.current.kid
     await keys.rotate()
     clock.advance(PUBLISHED_AHEAD - 1)
-    last = mint(keys, clock)
+    last = await mint(keys, clock)
     assert jwt.get_unverified_header(last)["kid"] == old
     clock.advance(1)
-    assert jwt.get_unverified_header(mint(keys, clock))["kid"] != old
+    assert jwt.get_unverified_header(await mint(keys, clock))["kid"] != old
     clock.advance(TOKEN_LIFETIME - 2)
-    assert tokens.read(last) is not None
+    assert await tokens.read(last) is not None
     clock.advance(2 + LATE)
     assert old not in published(keys)
     assert keys.find(old) is None
@@ -143,7 +149,7 @@ async def test_each_algorithm_signs_what_a_resource_server_verifies(algorithm: s
     (public,) = keys.jwks()["keys"]
     assert public["alg"] == algorithm
     assert not {"d", "p", "q"} & public.keys()
-    token = mint(keys, clock)
+    token = await mint(keys, clock)
     assert jwt.get_unverified_header(token)["alg"] == algorithm
     claims = jwt.decode(
         token,
@@ -153,7 +159,7 @@ async def test_each_algorithm_signs_what_a_resource_server_verifies(algorithm: s
         options={"verify_exp": False, "verify_iat": False},
     )
     assert claims["client_id"] == "robot"
-    assert AccessTokens(ISSUER, keys, now=clock).read(token) == claims
+    assert await tokens_of(keys, clock).read(token) == claims
 
 
 async def test_another_algorithm_in_the_settings_makes_the_next_key() -> None:
@@ -166,11 +172,11 @@ async def test_another_algorithm_in_the_settings_makes_the_next_key() -> None:
             ("ES256", "current"),
             ("EdDSA", "next"),
         ]
-    old = mint(keys, clock)
+    old = await mint(keys, clock)
     clock.advance(PUBLISHED_AHEAD)
     assert keys.current.algorithm == "EdDSA"
     clock.advance(-PUBLISHED_AHEAD + 1)
-    assert AccessTokens(ISSUER, keys, now=clock).read(old) is not None
+    assert await tokens_of(keys, clock).read(old) is not None
 
 
 async def test_a_process_with_older_settings_does_not_change_the_algorithm_back() -> None:
@@ -212,11 +218,11 @@ async def test_retiring_the_current_key_replaces_it_at_once() -> None:
     clock = Clock()
     store = MemoryStore(clock)
     keys = await SigningKeys.load(store, clock)
-    leaked, token = keys.current.kid, mint(keys, clock)
+    leaked, token = keys.current.kid, await mint(keys, clock)
     assert await keys.retire(leaked)
     assert keys.current.kid != leaked
     assert published(keys) == [keys.current.kid]
-    assert AccessTokens(ISSUER, keys, now=clock).read(token) is None
+    assert await tokens_of(keys, clock).read(token) is None
     assert not await keys.retire(leaked)
     assert len(await store.list(KIND)) == 1
 
@@ -283,13 +289,13 @@ async def test_a_resource_server_follows_through_a_rotation_without_one_failure(
         await server.keys.rotate()
         kids: set[str] = set()
         for _ in range(60):
-            token = mint(server.keys, server.clock)
+            token = await mint(server.keys, server.clock)
             kids.add(jwt.get_unverified_header(token)["kid"])
             assert (await verifier.verify(token)).client_id == "robot"
             server.clock.advance(60)
         assert len(kids) == 2
         asked.clear()
-        await _flood(verifier, mint(server.keys, server.clock))
+        await _flood(verifier, await mint(server.keys, server.clock))
         assert asked.count("/jwks") <= 2  # one is the renewal that was due; none is asked for by each token
 
 
