@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
@@ -108,6 +108,10 @@ def answer_of(response: httpx2.Response) -> dict[str, str]:
     return dict(pairs)
 
 
+Value: TypeAlias = str | list[str] | None
+"""Of a parameter: one, several, or left out."""
+
+
 @dataclass
 class Browser:
     """Follows the flow step by step."""
@@ -115,9 +119,9 @@ class Browser:
     http: httpx2.AsyncClient
     client: Client
 
-    def request_parameters(self, **changed: str | None) -> dict[str, str]:
+    def request_parameters(self, **changed: Value) -> dict[str, str | list[str]]:
         """A correct authorization request, but for what is changed; None takes a parameter out."""
-        parameters: dict[str, str | None] = {
+        parameters: dict[str, Value] = {
             "response_type": "code",
             "client_id": self.client.client_id,
             "redirect_uri": self.client.redirect_uris[0],
@@ -129,7 +133,7 @@ class Browser:
         }
         return {name: value for name, value in (parameters | changed).items() if value is not None}
 
-    async def authorize(self, **changed: str | None) -> httpx2.Response:
+    async def authorize(self, **changed: Value) -> httpx2.Response:
         return await self.http.get("/authorize", params=self.request_parameters(**changed))
 
     async def follow(self, response: httpx2.Response) -> httpx2.Response:
@@ -158,19 +162,31 @@ class Browser:
             await self.submit(page, {"decision": decision, **dict.fromkeys(names, "allow")})
         )
 
-    async def to_sign_in(self, **changed: str | None) -> httpx2.Response:
+    async def to_sign_in(self, **changed: Value) -> httpx2.Response:
         page = await self.follow(await self.authorize(**changed))
         assert page.status_code == 200
         assert "<h1>Sign in</h1>" in page.text
         return page
 
-    async def to_consent(self, **changed: str | None) -> httpx2.Response:
+    async def to_consent(self, **changed: Value) -> httpx2.Response:
         page = await self.sign_in(await self.to_sign_in(**changed))
         assert page.status_code == 200
-        assert "<legend>It will be able to</legend>" in page.text
+        assert "<legend>It will be able to" in page.text
         return page
 
-    async def to_code(self, **changed: str | None) -> str:
+    async def redeem(self, code: str, **changed: Value) -> httpx2.Response:
+        """Exchange a code as the client, which is public."""
+        form: dict[str, Value] = {
+            "grant_type": "authorization_code",
+            "client_id": self.client.client_id,
+            "code": code,
+            "redirect_uri": self.client.redirect_uris[0],
+            "code_verifier": VERIFIER,
+        }
+        sent = {name: value for name, value in (form | changed).items() if value is not None}
+        return await self.http.post("/token", data=sent)
+
+    async def to_code(self, **changed: Value) -> str:
         return answer_of(await self.decide(await self.to_consent(**changed)))["code"]
 
 
