@@ -63,11 +63,12 @@ class Introspection:
         grant = await self._grants.get(found.grant_id or "")
         if grant is None or not await self._refresh_tokens.is_newest(token):
             return INACTIVE
+        resource, *others = grant.resources
         return {
             "active": True,
             "iss": self._issuer,
             "sub": grant.user_id,
-            "aud": list(grant.resources) if len(grant.resources) > 1 else grant.resources[0],
+            "aud": resource if not others else [resource, *others],
             "client_id": grant.client_id,
             "scope": " ".join(grant.scopes),
             "grant_id": grant.grant_id,

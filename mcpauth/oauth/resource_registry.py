@@ -119,11 +119,11 @@ class ResourceRegistry:
         Raises:
             InvalidTarget: as `resolve_all`, or several different ones.
         """
-        resources = self.resolve_all(requested)
-        if len(resources) > 1:
+        resource, *others = self.resolve_all(requested)
+        if others:
             # One audience a token: a resource server could otherwise use it at the other one.
             raise InvalidTarget("ask for one resource at a time")
-        return resources[0]
+        return resource
 
     def resolve_all(self, requested: Sequence[str]) -> tuple[Resource, ...]:
         """The resources that the `resource` parameters of a request name, each once, in order.
