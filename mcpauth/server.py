@@ -196,6 +196,7 @@ async def _build(
                 registration=settings.registration,
                 client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
                 grant_types=tokens.grant_types,
+                dpop=settings.dpop != "off",
             )
         ),
     )

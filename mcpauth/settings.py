@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
+from typing import get_args
 from urllib.parse import urlsplit
 
 from mcpauth.oauth.domain_policy import DomainPolicy
@@ -21,11 +22,13 @@ from mcpauth.oauth.redirect_uri import BROWSER_SCHEMES, PRIVATE_USE_SCHEMES
 from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
 from mcpauth.oauth.token_exchange import ExchangeRule, ExchangeRules
 from mcpauth_middleware.resource import is_loopback_host
+from mcpauth_middleware.tokens.dpop import DpopMode
 
 _ISSUER = re.compile(
     r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:[0-9]{1,5})?(?P<path>(/[A-Za-z0-9._~-]+)*)"
 )
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+DPOP_MODES: tuple[DpopMode, ...] = get_args(DpopMode)
 _LONGEST_ACCESS_TOKEN = timedelta(hours=24)
 _LONGEST = timedelta(days=3660)
 _LONGEST_REPLAY_WINDOW = timedelta(minutes=5)
@@ -86,6 +89,10 @@ class Settings:
     """Addresses and networks of proxies whose X-Forwarded-For tells where a request comes from."""
     private_use_schemes: tuple[str, ...] = tuple(sorted(PRIVATE_USE_SCHEMES))
     """Schemes of redirect URIs besides https, loopback and reversed domain names (RFC 8252 §7.1)."""
+    dpop: DpopMode = "accepted"
+    """Whether tokens are bound to a key of their client (RFC 9449): where it shows one, always, or never."""
+    dpop_nonce_required: bool = False
+    """Whether a proof needs a nonce of this server (§8): it cannot have been made long before its use."""
     token_exchange: tuple[ExchangeRule, ...] = ()
     """Which resource servers may exchange users' tokens, and for what (RFC 8693)."""
     audit_journal: str | None = None
@@ -205,6 +212,8 @@ def _check_lifetimes(settings: Settings) -> None:
 
 
 def _check_keys(settings: Settings) -> None:
+    if settings.dpop not in DPOP_MODES:
+        raise ConfigurationError("dpop", f"must be one of {', '.join(DPOP_MODES)} (got {settings.dpop!r})")
     if any(len(key) != KEY_BYTES for key in settings.encryption_keys):
         raise ConfigurationError("encryption_keys", f"must have {KEY_BYTES} bytes each")
     if settings.signing_algorithm not in ALGORITHMS:

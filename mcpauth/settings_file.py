@@ -227,6 +227,8 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "trusted_proxies": _texts,
     "private_use_schemes": _texts,
     "audit_journal": _text,
+    "dpop": _text,
+    "dpop_nonce_required": _switch,
     "signing_algorithm": _text,
     "signing_key_lifetime": _duration,
     "encryption_key_file": _text,

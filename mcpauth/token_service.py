@@ -17,14 +17,17 @@ from mcpauth.grants.refresh_token import RefreshTokenGrant
 from mcpauth.grants.token_exchange import TokenExchangeGrant
 from mcpauth.oauth.access_token import AccessTokens
 from mcpauth.oauth.authorization_code import AuthorizationCodes
+from mcpauth.oauth.dpop import DpopProofs
 from mcpauth.oauth.grant import Grants
 from mcpauth.oauth.introspection import Introspection
 from mcpauth.oauth.issued_tokens import IssuedTokens
 from mcpauth.oauth.refresh_token import RefreshTokens
 from mcpauth.oauth.revocation_feed import RevocationFeed
 from mcpauth.oauth.revocation_list import RevocationList
+from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.signing_keys import SigningKeys
 from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
+from mcpauth_middleware.tokens.dpop_nonce import DpopNonces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +50,7 @@ class TokenService:
     codes: AuthorizationCodes
     feed: RevocationFeed
     grant_types: tuple[str, ...]
+    proofs: DpopProofs
     token: TokenEndpoint
     introspection: IntrospectionEndpoint
     revocation: RevocationEndpoint
@@ -110,6 +114,12 @@ async def token_service(
         issued, refresh_tokens=refresh_tokens, grants=grants, clients=clients, issuer=settings.issuer
     )
     feed = RevocationFeed(revocations)
+    nonces = (
+        DpopNonces(await server_secret(store, "dpop nonce"), now=now)
+        if settings.dpop_nonce_required
+        else None
+    )
+    proofs = DpopProofs(settings.dpop, store, nonces=nonces, now=now)
     grant_types: dict[str, GrantType] = {
         "authorization_code": AuthorizationCodeGrant(
             codes=codes,
@@ -136,7 +146,8 @@ async def token_service(
         codes=codes,
         feed=feed,
         grant_types=tuple(grant_types),
-        token=TokenEndpoint(authenticator, grant_types, events),
+        proofs=proofs,
+        token=TokenEndpoint(authenticator, grant_types, proofs, events, url=f"{settings.issuer}/token"),
         introspection=IntrospectionEndpoint(authenticator, introspection),
         revocation=RevocationEndpoint(authenticator, issued),
         revocation_list=RevocationListEndpoint(feed),

@@ -15,6 +15,7 @@ from mcpauth.endpoints.revocation_list import METADATA_MEMBER as REVOCATION_LIST
 from mcpauth.oauth.client_keys import SIGNING_ALGORITHMS
 from mcpauth.oauth.client_metadata import AUTH_METHODS, GRANT_TYPES, PUBLIC, RESPONSE_TYPES
 from mcpauth.web.responses import oauth_errors
+from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS as DPOP_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,8 +47,11 @@ def metadata_document(
     registration: bool,
     client_id_metadata_documents: bool = False,
     grant_types: Iterable[str] = GRANT_TYPES,
+    dpop: bool = False,
 ) -> dict[str, Any]:
-    """The metadata of this server; `registration` tells whether clients may register themselves.
+    """The metadata of this server.
+
+    `registration` tells whether clients may register themselves, `dpop` whether tokens can be bound to keys.
 
     Raises:
         ValueError: the issuer cannot be one (RFC 8414 §2), found by Authlib's check of the whole document.
@@ -79,6 +83,8 @@ def metadata_document(
         document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
     if client_id_metadata_documents:
         document["client_id_metadata_document_supported"] = True
+    if dpop:
+        document["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)  # RFC 9449 §5.1
     if registration:
         document["registration_endpoint"] = f"{base}/register"
     AuthorizationServerMetadata(document).validate()

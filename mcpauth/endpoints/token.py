@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, TokenRefused
 from mcpauth.grants import TokenRequest
-from mcpauth.oauth.errors import OAuthError, UnauthorizedClient, UnsupportedGrantType
+from mcpauth.oauth.errors import NO_HEADERS, OAuthError, UnauthorizedClient, UnsupportedGrantType
 from mcpauth.web.forms import read_form
 from mcpauth.web.responses import no_store_json, oauth_errors
 
@@ -19,22 +19,35 @@ if TYPE_CHECKING:
     from mcpauth.grants import GrantType
     from mcpauth.oauth.client import Client
     from mcpauth.oauth.client_authentication import ClientAuthenticator
+    from mcpauth.oauth.dpop import DpopProofs
     from mcpauth.oauth.form import Form
 
 
 class TokenEndpoint:
-    """Answers `POST /token`. `grants` are the grant types by their `grant_type`.
+    """Answers `POST /token`. `grants` are the grant types by their `grant_type`, `url` is where it is.
 
     Raises:
         InvalidRequest: a parameter is missing or repeated, or the body is no form.
         InvalidClient: the client did not prove who it is.
         UnsupportedGrantType: the server does not know the grant type.
         UnauthorizedClient: the client is not registered for it.
+        InvalidDpopProof, UseDpopNonce: the request does not prove the key that it shows, or shows none where
+            it has to.
     """
 
-    def __init__(self, clients: ClientAuthenticator, grants: Mapping[str, GrantType], events: Events) -> None:
+    def __init__(
+        self,
+        clients: ClientAuthenticator,
+        grants: Mapping[str, GrantType],
+        proofs: DpopProofs,
+        events: Events,
+        *,
+        url: str,
+    ) -> None:
         self._clients = clients
         self._grants = grants
+        self._proofs = proofs
+        self._url = url
         self._events = events
 
     @oauth_errors
@@ -44,10 +57,17 @@ class TokenEndpoint:
         client = await self._clients.authenticate(request.headers, form)
         try:
             grant_type = self._grant_type(form, client)
-            return no_store_json(await grant_type(TokenRequest(client, form)))
+            key = await self._key(request, client)
+            answer = await grant_type(TokenRequest(client, form, key))
+            return no_store_json(answer, headers=self._proofs.headers if key is not None else NO_HEADERS)
         except OAuthError as error:
             await self._tell(client, form, error)
             raise
+
+    async def _key(self, request: Request, client: Client) -> str | None:
+        """The key that the request proves its client to have, RFC 9449 §5."""
+        proofs = [value for name, value in request.scope["headers"] if name == b"dpop"]
+        return await self._proofs.key(client, proofs, method=request.method, uri=self._url)
 
     def _grant_type(self, form: Form, client: Client) -> GrantType:
         name = form.required("grant_type")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from mcpauth.oauth.access_token import AccessToken, AccessTokens
     from mcpauth.oauth.authorization_code import AuthorizationCodes
-    from mcpauth.oauth.client import Client
     from mcpauth.oauth.grant import Grant, Grants
     from mcpauth.oauth.refresh_token import RefreshTokens
 
@@ -52,17 +51,18 @@ class AuthorizationCodeGrant:
             code_verifier=form.required("code_verifier"),
             resource=form.all("resource"),
             scope=form.optional("scope"),
+            key=request.key,
         )
-        refresh_token = await self._keep(grant, request.client)
+        refresh_token = await self._keep(grant, request)
         access_token = await self._access_tokens.mint(grant, permission, key=request.key)
         await self._tell(grant, access_token, refreshable=refresh_token is not None)
         return token_response(access_token, refresh_token)
 
-    async def _keep(self, grant: Grant, client: Client) -> str | None:
+    async def _keep(self, grant: Grant, request: TokenRequest) -> str | None:
         """Store the grant while it can be used; make a refresh token where the client may have one."""
-        if "refresh_token" in client.grant_types:
+        if "refresh_token" in request.client.grant_types:
             await self._grants.add(grant)
-            return await self._refresh_tokens.issue(grant)
+            return await self._refresh_tokens.issue(grant, request.client, key=request.key)
         await self._grants.add(grant, expires_at=int(self._now()) + self._access_tokens.lifetime)
         return None
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, RefreshRepeated, TokenRefreshed
 from mcpauth.grants import TokenRequest, TokenResponse, token_response
+from mcpauth.oauth.refresh_token import Question
 
 if TYPE_CHECKING:
     from mcpauth.oauth.access_token import AccessToken, AccessTokens
@@ -41,8 +42,7 @@ class RefreshTokenGrant:
             form.required("refresh_token"),
             answer,
             client=request.client,
-            resource=form.all("resource"),
-            scope=form.optional("scope"),
+            question=Question(form.all("resource"), form.optional("scope"), request.key),
         )
         grant = refreshed.grant
         if refreshed.repeated:

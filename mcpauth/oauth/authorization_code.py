@@ -1,5 +1,7 @@
 """Authorization codes, RFC 6749 §4.1.2: bound to client, redirect URI, PKCE and resource, and good for once.
 
+Where the client asks so, its code is bound to its key as well (RFC 9449 §10).
+
 A used code is kept for a while, marked: that is how its second use is recognised and ends the grant. Nothing
 but the one `replace` that sets the mark makes a code used, so of any number of simultaneous redemptions one
 succeeds, and a check that fails leaves the code to its owner.
@@ -61,6 +63,7 @@ class AuthorizationCodes:
             "redirect_uri": request.redirect_uri,
             "redirect_uri_given": request.redirect_uri_given,
             "code_challenge": request.code_challenge,
+            "dpop_jkt": request.dpop_jkt,
             "failures": 0,
             "used": False,
         }
@@ -76,12 +79,15 @@ class AuthorizationCodes:
         code_verifier: str,
         resource: Sequence[str] = (),
         scope: str | None = None,
+        key: str | None = None,
     ) -> tuple[Grant, Permission]:
         """What the code stands for, and what its first access token is for.
 
+        `key` is the thumbprint of the key that the request proves its client to have.
+
         Raises:
-            InvalidGrant: unknown, expired, used, another client's, another redirect URI or verifier, or the
-                user has been disabled.
+            InvalidGrant: unknown, expired, used, another client's, another redirect URI, verifier or key,
+                or the user has been disabled.
             InvalidTarget: the resource is not a granted one.
             InvalidScope: more than was granted.
         """
@@ -91,6 +97,8 @@ class AuthorizationCodes:
             await self._refuse_used(record, grant)
             _check_redirect_uri(record, redirect_uri)
             await self._check_verifier(code, record, code_verifier)
+            if record["dpop_jkt"] not in (None, key):
+                raise InvalidGrant("the code is bound to another key")
             permission = grant.permission(resource, scope)
             if not await self._grants.has_active_user(grant):
                 raise InvalidGrant("the code is not valid")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mcpauth.oauth.dpop import checked_thumbprint
 from mcpauth.oauth.errors import (
     InvalidClient,
     InvalidRequest,
@@ -63,7 +64,8 @@ class AuthorizationRequest:
 
     `redirect_uri_given` tells whether the request named it: /token then has to name the same. `browser` is
     the digest of the cookie of the browser that began it. `approved` is None until the user decided, and
-    empty after a no; `user_id` is who did.
+    empty after a no; `user_id` is who did. `dpop_jkt` is the thumbprint of the
+    key to which the code is bound (RFC 9449 §10).
     """
 
     client_id: str
@@ -76,6 +78,7 @@ class AuthorizationRequest:
     login_hint: str | None
     created_at: int
     browser: str
+    dpop_jkt: str | None = None
     approved: tuple[Permission, ...] | None = None
     user_id: str | None = None
     auth_time: int | None = None
@@ -173,6 +176,7 @@ async def check_authorization_request(
         resources = registry.resolve_all(form.all("resource"))
         asked = tuple(_asked(form, client, resource, registry) for resource in resources)
         prompt = _prompt(form)
+        dpop_jkt = checked_thumbprint(form.optional("dpop_jkt"))
     except OAuthError as error:
         raise RedirectError(error, redirect_uri, state, client.client_id) from error
     return AuthorizationRequest(
@@ -186,6 +190,7 @@ async def check_authorization_request(
         login_hint=_login_hint(form),
         created_at=int(now),
         browser=browser,
+        dpop_jkt=dpop_jkt,
     )
 
 

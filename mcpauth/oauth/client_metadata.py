@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from mcpauth.oauth.client_keys import SIGNING_ALGORITHMS, check_keys
+from mcpauth.oauth.dpop import CLIENT_MEMBER
 from mcpauth.oauth.errors import InvalidClientMetadata, InvalidRedirectUri
 from mcpauth.oauth.redirect_uri import PRIVATE_USE_SCHEMES, check_redirect_uri, is_native
 from mcpauth.oauth.resource_registry import SCOPE_TOKEN
@@ -97,6 +98,7 @@ def check_client_metadata(
                 "response_types": _response_types(members),
                 "application_type": _application_type(members),
                 "contacts": [visible(contact) for contact in _texts(members, "contacts")],
+                CLIENT_MEMBER: _switch(members, CLIENT_MEMBER),
             }
             | _keys(members)
         ),
@@ -113,6 +115,13 @@ def _text(members: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise InvalidClientMetadata(f"{name} is not a text of at most {MAX_TEXT} characters")
+    return value
+
+
+def _switch(members: Mapping[str, Any], name: str) -> bool:
+    value = members.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidClientMetadata(f"{name} is not true or false")
     return value
 
 

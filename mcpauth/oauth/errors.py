@@ -1,9 +1,9 @@
 """The error codes of RFC 6749 §5.2 and its companions, one class a code, each with its HTTP status.
 
-RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, OpenID Connect Core §3.1.2.6. Raise one where the
-rule is broken; `mcpauth.web.responses` turns it into an answer. The description is a constant text for the
-client's developer: nothing of the request goes into it, and Authlib's base class refuses characters outside
-RFC 6749 §5.2.
+RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 9449 §5, OpenID Connect Core §3.1.2.6. Raise
+one where the rule is broken; `mcpauth.web.responses` turns it into an answer. The description is a constant
+text for the client's developer: nothing of the request goes into it, and Authlib's base class refuses
+characters outside RFC 6749 §5.2.
 """
 
 from __future__ import annotations
@@ -137,6 +137,21 @@ class InvalidToken(OAuthError):
 
     def __init__(self, description: str) -> None:
         super().__init__(description, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+class InvalidDpopProof(OAuthError):
+    """RFC 9449 §5: the proof of possession is missing or not good for this request."""
+
+    code = "invalid_dpop_proof"
+
+
+class UseDpopNonce(OAuthError):
+    """RFC 9449 §8: the proof needs the nonce that comes with this answer."""
+
+    code = "use_dpop_nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("put the nonce of this answer into the proof", headers={"DPoP-Nonce": nonce})
 
 
 class InvalidRedirectUri(OAuthError):

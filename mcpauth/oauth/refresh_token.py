@@ -5,6 +5,9 @@ record) and its own (256 bits, of which the record has the newest digest). Rotat
 record: of any number of simultaneous refreshes one succeeds. Whoever has the family's secret with another own
 secret holds a token that was rotated away, so that every earlier token is recognised although none is kept.
 
+Those of a public client are bound to its key, where it has shown one (RFC 9449 §5): nothing else proves that
+a refresh comes from it.
+
 The very last one may come back for a short while (`replay_window`), with the same question: it gets the same
 answer, which the rotation stored in the same step. An earlier one, or a later moment, is reuse.
 """
@@ -46,6 +49,15 @@ MakeAnswer: TypeAlias = "Callable[[Grant, Permission, str], Awaitable[Answer]]"
 """Makes the answer of the grant, what the access token is for, and the next refresh token."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a refresh asks for. `key` is the thumbprint of the key that its client has shown."""
+
+    resource: Sequence[str] = ()
+    scope: str | None = None
+    key: str | None = None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Refreshed:
     """What a refresh gives. `repeated`: it is an answer that was given before."""
@@ -81,26 +93,22 @@ class RefreshTokens:
         self._now = now
         self._token_bytes = token_bytes
 
-    async def issue(self, grant: Grant) -> str:
-        """The first refresh token of a grant."""
+    async def issue(self, grant: Grant, client: Client, *, key: str | None = None) -> str:
+        """The first refresh token of a grant; `key` is the one that the client has shown."""
         family = random_text(self._token_bytes, FAMILY_BYTES)
         secret = random_text(self._token_bytes, SECRET_BYTES)
         record: Record = {
             "grant_id": grant.grant_id,
             "client_id": grant.client_id,
+            "key": _bound(client, key),
             "newest": digest(secret),
+            "previous": None,
         }
         await self._store.add(KIND, digest(family), record, expires_at=self._expires_at(grant))
         return family + secret
 
     async def refresh(
-        self,
-        token: str,
-        make_answer: MakeAnswer,
-        *,
-        client: Client,
-        resource: Sequence[str] = (),
-        scope: str | None = None,
+        self, token: str, make_answer: MakeAnswer, *, client: Client, question: Question
     ) -> Refreshed:
         """Exchange a refresh token for the next one, or repeat what it was exchanged for a moment ago.
 
@@ -108,7 +116,7 @@ class RefreshTokens:
         the token good.
 
         Raises:
-            InvalidGrant: unknown, expired, revoked, used before, of another client.
+            InvalidGrant: unknown, expired, revoked, used before, of another client, bound to another key.
             InvalidTarget: the resource is not a granted one.
             InvalidScope: more than was granted.
         """
@@ -116,12 +124,17 @@ class RefreshTokens:
         while True:
             record, grant = await self._find(family, client)
             if not _is(record["newest"], secret):
-                answer = await self._repeated(record, grant, token, resource, scope)
+                answer = await self._repeated(record, grant, token, question)
                 return Refreshed(grant, answer, repeated=True)
-            permission = grant.permission(resource, scope)
+            if record["key"] not in (None, question.key):
+                raise InvalidGrant("the refresh token is bound to another key")
+            permission = grant.permission(question.resource, question.scope)
             following = random_text(self._token_bytes, SECRET_BYTES)
             answer = await make_answer(grant, permission, family + following)
-            if await self._rotate(record, grant, token, following, answer, permission):
+            new = {**record, "key": _bound(client, question.key), "newest": digest(following)}
+            new["previous"] = self._kept(token, answer, permission.resource, question)
+            expires_at = self._expires_at(grant)
+            if await self._store.replace(KIND, digest(family), record, new, expires_at=expires_at):
                 return Refreshed(grant, answer, repeated=False)
             # Somebody rotated it since we read it: in the next round this is its second use.
 
@@ -136,41 +149,27 @@ class RefreshTokens:
             raise InvalidGrant("the refresh token is not valid")
         return record, grant
 
-    async def _rotate(
-        self,
-        record: Record,
-        grant: Grant,
-        token: str,
-        following: str,
-        answer: Answer,
-        permission: Permission,
-    ) -> bool:
-        """Put the next token in the place of this one, unless somebody was faster."""
-        family, secret = _split(token)
-        new = {name: record[name] for name in ("grant_id", "client_id")} | {"newest": digest(following)}
-        if self._replay_window:
-            now = self._now()
-            expires_at = int(now) + int(answer["expires_in"])
-            kept = {"answer": answer, "expires_at": expires_at, "resource": permission.resource}
-            new["previous"] = {
-                "secret": digest(secret),
-                "until": now + self._replay_window,
-                "answer": seal(kept, token, token_bytes=self._token_bytes),
-            }
-        return await self._store.replace(
-            KIND, digest(family), record, new, expires_at=self._expires_at(grant)
-        )
+    def _kept(self, token: str, answer: Answer, resource: str, question: Question) -> Record | None:
+        """The answer for the token that it was given to, should that come back with the same question."""
+        if not self._replay_window:
+            return None
+        now = self._now()
+        expires_at = int(now) + int(answer["expires_in"])
+        kept = {"answer": answer, "expires_at": expires_at, "resource": resource, "key": question.key}
+        return {
+            "secret": digest(_split(token)[1]),
+            "until": now + self._replay_window,
+            "answer": seal(kept, token, token_bytes=self._token_bytes),
+        }
 
-    async def _repeated(
-        self, record: Record, grant: Grant, token: str, resource: Sequence[str], scope: str | None
-    ) -> Answer:
+    async def _repeated(self, record: Record, grant: Grant, token: str, question: Question) -> Answer:
         """The answer that this token got before, if it was the last one used, a moment ago."""
-        previous: Record | None = record.get("previous")
+        previous: Record | None = record["previous"]
         now = self._now()
         if previous is None or not _is(previous["secret"], _split(token)[1]) or now >= previous["until"]:
             await self._end(grant)
         kept = unseal(previous["answer"], token)
-        if not _asks_the_same(kept, grant, resource, scope):
+        if not _asks_the_same(kept, grant, question):
             # Not the client that lost its answer; nor is it a thief's doing beyond doubt.
             raise InvalidGrant("the refresh token was used with other parameters")
         answer: Answer = kept["answer"]
@@ -207,9 +206,15 @@ def _is(stored: str, secret: str) -> bool:
     return hmac.compare_digest(stored, digest(secret))
 
 
-def _asks_the_same(kept: Record, grant: Grant, resource: Sequence[str], scope: str | None) -> bool:
+def _bound(client: Client, key: str | None) -> str | None:
+    # A confidential client proves itself at each refresh, and may change its key (RFC 9449 §5).
+    return key if client.is_public else None
+
+
+def _asks_the_same(kept: Record, grant: Grant, question: Question) -> bool:
     try:
-        permission = grant.permission(resource, scope)
+        permission = grant.permission(question.resource, question.scope)
     except (InvalidTarget, InvalidScope):
         return False
-    return (permission.resource, permission.scope) == (kept["resource"], kept["answer"]["scope"])
+    asked = (permission.resource, permission.scope, question.key)
+    return asked == (kept["resource"], kept["answer"]["scope"], kept["key"])

@@ -17,7 +17,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 # The SDKs send MCP-Protocol-Version even to the metadata. `*` does not cover Authorization.
 ALLOWED_HEADERS = "Authorization, Content-Type, DPoP, MCP-Protocol-Version, *"
-EXPOSED_HEADERS = "WWW-Authenticate, Retry-After"
+EXPOSED_HEADERS = "WWW-Authenticate, Retry-After, DPoP-Nonce"
 PREFLIGHT_SECONDS = 7200  # the longest that Chromium keeps one
 
 

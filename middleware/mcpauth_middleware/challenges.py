@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from mcpauth_middleware.challenge import challenge
 from mcpauth_middleware.errors import MissingToken
-from mcpauth_middleware.tokens.dpop import SIGNING_ALGORITHMS, DpopMode
+from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcpauth_middleware.bearer import Scheme
     from mcpauth_middleware.errors import Refused
+    from mcpauth_middleware.tokens.dpop import DpopMode
 
 
 _ACCEPTED: dict[DpopMode, tuple[Scheme, ...]] = {

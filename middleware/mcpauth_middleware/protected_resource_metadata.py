@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from mcpauth_middleware.resource import origin_of
 from mcpauth_middleware.responses import Answer
-from mcpauth_middleware.tokens.dpop import SIGNING_ALGORITHMS
+from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,6 +25,7 @@ from mcpauth.oauth.authorization_code import AuthorizationCodes
 from mcpauth.oauth.authorization_request import AuthorizationRequest
 from mcpauth.oauth.client import Client, Clients
 from mcpauth.oauth.client_authentication import ClientAuthenticator
+from mcpauth.oauth.dpop import DpopProofs
 from mcpauth.oauth.grant import Grant, Grants
 from mcpauth.oauth.issued_tokens import IssuedTokens
 from mcpauth.oauth.permission import Permission
@@ -222,7 +223,9 @@ async def core_server(store: Store | None = None, clock: Clock | None = None) ->
                 refresh_tokens=refresh_tokens, access_tokens=access_tokens, events=events
             ),
         },
+        DpopProofs("accepted", store, nonces=None, now=clock),
         events,
+        url=f"{ISSUER}/token",
     )
     issued = IssuedTokens(
         access_tokens=access_tokens,

@@ -88,15 +88,14 @@ class Service:
         exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
         return await self.confidential_client(exchange, terms=OperatorTerms(serves=resources))
 
-    async def user_tokens(
+    async def user_code(
         self,
         client: Client,
         *,
         scopes: Sequence[str] = ("notes:read", "notes:write"),
         resource: str = NOTES,
-        auth: tuple[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """The token response of a code to which ada has just consented."""
+    ) -> str:
+        """A code to which ada has just consented."""
         request = AuthorizationRequest(
             client_id=client.client_id,
             redirect_uri=LOOPBACK,
@@ -112,7 +111,18 @@ class Service:
             user_id=self.ada.user_id,
             auth_time=int(self.clock()) - 60,
         )
-        code = await self.codes.issue(request, Grant.approved(request, now=self.clock()))
+        return await self.codes.issue(request, Grant.approved(request, now=self.clock()))
+
+    async def user_tokens(
+        self,
+        client: Client,
+        *,
+        scopes: Sequence[str] = ("notes:read", "notes:write"),
+        resource: str = NOTES,
+        auth: tuple[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The token response of a code to which ada has just consented."""
+        code = await self.user_code(client, scopes=scopes, resource=resource)
         form = {
             "grant_type": "authorization_code",
             "client_id": client.client_id,
