@@ -55,7 +55,8 @@ def client_service(
     assertions = PrivateKeyJwt(
         ClientKeys(fetch, budget, now=now),
         store,
-        audiences=(settings.issuer, f"{settings.issuer}/token"),
+        # RFC 9126 §2: MUST accept all three.
+        audiences=(settings.issuer, f"{settings.issuer}/token", f"{settings.issuer}/par"),
         now=now,
     )
     return ClientService(

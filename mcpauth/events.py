@@ -79,6 +79,24 @@ class AuthorizationRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizationPushed(Event):
+    """A client handed in an authorization request (RFC 9126)."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationPushRefused(Event):
+    """A client tried to, and the request was not let in."""
+
+    refused = True
+
+    client_id: str
+    error: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenIssued(Event):
     """A code became tokens."""
 

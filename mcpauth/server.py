@@ -20,9 +20,11 @@ from mcpauth.endpoints.authorization import AuthorizationEndpoint
 from mcpauth.endpoints.consent import ConsentEndpoint
 from mcpauth.endpoints.interaction import Interactions
 from mcpauth.endpoints.metadata import MetadataEndpoint, metadata_document, well_known_paths
+from mcpauth.endpoints.pushed_authorization_request import PushedAuthorizationRequestEndpoint
 from mcpauth.endpoints.sign_in import SignInEndpoint
 from mcpauth.events import Events, Listener
 from mcpauth.oauth.authorization_request import AuthorizationRequests
+from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.signing_keys import kept_fresh
 from mcpauth.oauth.store import StoreUnavailable
@@ -126,6 +128,7 @@ class _Parts:
     authorization: AuthorizationEndpoint
     sign_in: SignInEndpoint
     consent: ConsentEndpoint
+    pushed: PushedAuthorizationRequestEndpoint
     tokens: TokenService
     registration: RegistrationService
     metadata: MetadataEndpoint
@@ -153,6 +156,7 @@ async def _build(
         now=now,
     )
     requests = AuthorizationRequests(store, now=now)
+    pushed = PushedAuthorizationRequests(store, registry, now=now)
     sessions = Sessions(store, users, lifetime=settings.session_lifetime, now=now)
     browser, session = browser_cookie(secure=settings.secure), session_cookie(secure=settings.secure)
     interactions = Interactions(
@@ -171,8 +175,10 @@ async def _build(
             tokens.codes,
             clients.known,
             registry,
+            pushed,
             events,
             issuer=settings.issuer,
+            pushed_only=settings.require_pushed_authorization_requests,
             browser_cookie=browser,
             now=now,
         ),
@@ -185,6 +191,7 @@ async def _build(
             session_cookie=session,
         ),
         consent=ConsentEndpoint(interactions, requests, registry, pages),
+        pushed=PushedAuthorizationRequestEndpoint(clients.authenticator, pushed, events),
         tokens=tokens,
         registration=registration_service(
             settings, store, clients=clients.registered, grants=tokens.grants, events=events, now=now
@@ -197,6 +204,7 @@ async def _build(
                 client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
                 grant_types=tokens.grant_types,
                 dpop=settings.dpop != "off",
+                pushed_only=settings.require_pushed_authorization_requests,
             )
         ),
     )
@@ -212,6 +220,7 @@ def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages)
         _page(f"{at}/consent", errors, get=parts.consent.get, post=parts.consent.post),
         *(Route(path, pages.static) for path in pages.static_paths),
         # For clients, those in browsers too: no cookies, any origin.
+        any_origin_route(f"{at}/par", parts.pushed.post, methods=["POST"]),
         any_origin_route(f"{at}/token", parts.tokens.token.post, methods=["POST"]),
         any_origin_route(f"{at}/revoke", parts.tokens.revocation.post, methods=["POST"]),
         any_origin_route(f"{at}/jwks", parts.tokens.jwks.get, methods=["GET"]),

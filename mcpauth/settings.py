@@ -83,6 +83,8 @@ class Settings:
     """How many may come from one network address."""
     unconfirmed_client_lifetime: timedelta = timedelta(days=1)
     """How long a registration lasts by which nobody ever got a token."""
+    require_pushed_authorization_requests: bool = False
+    """Whether clients have to hand in their authorization requests themselves (RFC 9126)."""
     client_id_metadata_documents: DomainPolicy = _EVERY_DOMAIN
     """Whether clients may describe themselves at an https URL, and on which domains."""
     trusted_proxies: tuple[str, ...] = ()

@@ -1,5 +1,5 @@
 """The authorization endpoint, RFC 6749 §4.1: a client's request becomes, once its user has decided, an
-answer with `iss` (RFC 9207).
+answer with `iss` (RFC 9207). The request may have been pushed (RFC 9126).
 
 `GET /authorize` with the client's parameters only stores the request, and may be repeated: clients probe the
 address before they open a browser with it. `GET /authorize?request=…` is where every step returns to; it
@@ -21,7 +21,13 @@ from mcpauth.oauth.authorization_request import (
     check_authorization_request,
 )
 from mcpauth.oauth.authorization_response import code_redirect, error_redirect
-from mcpauth.oauth.errors import AccessDenied, ConsentRequired, LoginRequired, OAuthError
+from mcpauth.oauth.errors import (
+    AccessDenied,
+    ConsentRequired,
+    InvalidRequestUri,
+    LoginRequired,
+    OAuthError,
+)
 from mcpauth.oauth.form import Form, parse_query
 from mcpauth.oauth.grant import Grant
 from mcpauth.oauth.random_text import random_text
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from mcpauth.endpoints.interaction import Interactions
     from mcpauth.oauth.authorization_code import AuthorizationCodes
     from mcpauth.oauth.client import KnownClients
+    from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
     from mcpauth.oauth.resource_registry import ResourceRegistry
     from mcpauth.web.cookies import Cookie
 
@@ -52,9 +59,11 @@ class AuthorizationEndpoint:
         codes: AuthorizationCodes,
         clients: KnownClients,
         registry: ResourceRegistry,
+        pushed: PushedAuthorizationRequests,
         events: Events,
         *,
         issuer: str,
+        pushed_only: bool = False,
         browser_cookie: Cookie,
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -64,6 +73,8 @@ class AuthorizationEndpoint:
         self._codes = codes
         self._clients = clients
         self._registry = registry
+        self._pushed = pushed
+        self._pushed_only = pushed_only
         self._events = events
         self._issuer = issuer
         self._browser_cookie = browser_cookie
@@ -89,8 +100,15 @@ class AuthorizationEndpoint:
     async def _begin(self, request: Request, pairs: list[tuple[str, str]]) -> Response:
         known_browser = self._browser_cookie.read(request)
         browser = known_browser or random_text(self._token_bytes)
+        parameters, pushed = await self._pushed.resolve(pairs)
         checked = await check_authorization_request(
-            pairs, clients=self._clients, registry=self._registry, browser=digest(browser), now=self._now()
+            parameters,
+            clients=self._clients,
+            registry=self._registry,
+            browser=digest(browser),
+            now=self._now(),
+            pushed=pushed,
+            pushed_only=self._pushed_only,
         )
         if "none" in (checked.prompt or "").split():
             raise await self._needs_the_user(request, checked)
@@ -116,9 +134,17 @@ class AuthorizationEndpoint:
             return self._interactions.go_on(interaction.request_id, step)
         # Taken before the code exists: of two browsers' tabs one gets an answer.
         decided = await self._requests.take(interaction.request_id)
-        if decided is None:
+        if decided is None or not await self._is_first_answer(decided):
             raise lost()
         return await self._answer(decided)
+
+    async def _is_first_answer(self, decided: AuthorizationRequest) -> bool:
+        """RFC 9126 §4: several browsers may have opened one pushed request; one of them gets an answer."""
+        if decided.pushed is None or await self._pushed.use_up(decided.pushed):
+            return True
+        error = InvalidRequestUri("the request_uri was used already")
+        await self._refused(error, client_id=decided.client_id, redirected=False)
+        return False
 
     async def _answer(self, decided: AuthorizationRequest) -> Response:
         if not decided.approved or decided.user_id is None:

@@ -48,10 +48,12 @@ def metadata_document(
     client_id_metadata_documents: bool = False,
     grant_types: Iterable[str] = GRANT_TYPES,
     dpop: bool = False,
+    pushed_only: bool = False,
 ) -> dict[str, Any]:
     """The metadata of this server.
 
-    `registration` tells whether clients may register themselves, `dpop` whether tokens can be bound to keys.
+    `registration` tells whether clients may register themselves, `dpop` whether tokens can be bound to keys,
+    `pushed_only` whether authorization requests have to be pushed (RFC 9126 §5).
 
     Raises:
         ValueError: the issuer cannot be one (RFC 8414 §2), found by Authlib's check of the whole document.
@@ -61,6 +63,8 @@ def metadata_document(
         # Byte for byte as configured: the clients compare it so.
         "issuer": issuer,
         "authorization_endpoint": f"{base}/authorize",
+        "pushed_authorization_request_endpoint": f"{base}/par",
+        "require_pushed_authorization_requests": pushed_only,
         "token_endpoint": f"{base}/token",
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",

@@ -64,8 +64,8 @@ class AuthorizationRequest:
 
     `redirect_uri_given` tells whether the request named it: /token then has to name the same. `browser` is
     the digest of the cookie of the browser that began it. `approved` is None until the user decided, and
-    empty after a no; `user_id` is who did. `dpop_jkt` is the thumbprint of the
-    key to which the code is bound (RFC 9449 §10).
+    empty after a no; `user_id` is who did. `dpop_jkt` is the thumbprint of the key to which the code is bound
+    (RFC 9449 §10), `pushed` says which pushed request it came of (RFC 9126), if it did.
     """
 
     client_id: str
@@ -82,6 +82,7 @@ class AuthorizationRequest:
     approved: tuple[Permission, ...] | None = None
     user_id: str | None = None
     auth_time: int | None = None
+    pushed: str | None = None
 
     def to_record(self) -> Record:
         """The request as stored."""
@@ -155,21 +156,53 @@ async def check_authorization_request(
     registry: ResourceRegistry,
     browser: str,
     now: float,
+    pushed: str | None = None,
+    pushed_only: bool = False,
 ) -> AuthorizationRequest:
     """Check the parameters of /authorize, in the order that decides who may be told about an error.
+
+    `pushed` says which pushed request they are, None that the browser brought them; with `pushed_only`, or
+    where the client says so of itself, that is refused.
 
     Raises:
         NoRedirect: the client or its redirect URI is unknown, repeated or missing, or a parameter has a NUL.
         RedirectError: anything else.
     """
     pairs = tuple(params)
+    try:
+        client = await _known_client(pairs, clients)
+    except OAuthError as error:
+        raise NoRedirect(error) from error
+    refused = pushed is None and (pushed_only or client.pushes_only)
+    checked = check_request_of(
+        client, pairs, registry=registry, browser=browser, now=now, pushed_only=refused
+    )
+    return replace(checked, pushed=pushed)
+
+
+def check_request_of(
+    client: Client,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    registry: ResourceRegistry,
+    browser: str,
+    now: float,
+    pushed_only: bool = False,
+) -> AuthorizationRequest:
+    """Check the parameters of a request that is this client's, also where it pushes it (RFC 9126 §2.1).
+
+    Raises:
+        NoRedirect, RedirectError: as `check_authorization_request`.
+    """
     repeated = repeated_names(pairs)
     try:
-        client, redirect_uri, given = await _known_client(pairs, repeated, clients)
+        redirect_uri, given = _redirect_uri(pairs, repeated, client)
     except OAuthError as error:
         raise NoRedirect(error) from error
     state = None if "state" in repeated else _first(pairs, "state")
     try:
+        if pushed_only:
+            raise InvalidRequest("the request has to be pushed")  # RFC 9126 §4, §5, §6
         form = Form(pairs)
         _check_response_type(form, client)
         code_challenge = _code_challenge(form)
@@ -198,28 +231,35 @@ def _first(pairs: Iterable[tuple[str, str]], name: str) -> str | None:
     return next((value for key, value in pairs if key == name and value), None)
 
 
-async def _known_client(
-    pairs: Sequence[tuple[str, str]], repeated: Collection[str], clients: KnownClients
-) -> tuple[Client, str, bool]:
-    """The client, where its answer goes, and whether the request said so."""
+async def _known_client(pairs: Sequence[tuple[str, str]], clients: KnownClients) -> Client:
+    """The client that the request names."""
     if any("\0" in name or "\0" in value for name, value in pairs):
         raise InvalidRequest("a parameter has a NUL character")
-    if "client_id" in repeated or "redirect_uri" in repeated:
-        raise InvalidRequest("client_id or redirect_uri is repeated")
+    if "client_id" in repeated_names(pairs):
+        raise InvalidRequest("client_id is repeated")
     client_id = _first(pairs, "client_id")
     if client_id is None:
         raise InvalidRequest("client_id is missing")
     client = await clients.get(client_id)
     if client is None:
         raise InvalidClient("the client is not registered here")
+    return client
+
+
+def _redirect_uri(
+    pairs: Sequence[tuple[str, str]], repeated: Collection[str], client: Client
+) -> tuple[str, bool]:
+    """Where the answer goes, and whether the request said so."""
+    if "redirect_uri" in repeated:
+        raise InvalidRequest("redirect_uri is repeated")
     redirect_uri = _first(pairs, "redirect_uri")
     if redirect_uri is None:
         if len(client.redirect_uris) != 1:
             raise InvalidRequest("redirect_uri is missing, and the client has registered several")
-        return client, client.redirect_uris[0], False
+        return client.redirect_uris[0], False
     if not client.redirects_to(redirect_uri):
         raise InvalidRequest("the redirect_uri is not registered for this client")
-    return client, redirect_uri, True
+    return redirect_uri, True
 
 
 def _check_response_type(form: Form, client: Client) -> None:

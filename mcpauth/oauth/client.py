@@ -60,6 +60,11 @@ class Client:
         offered = self.metadata.get("token_endpoint_auth_methods_supported", ())
         return (self.token_endpoint_auth_method, *offered)
 
+    @property
+    def pushes_only(self) -> bool:
+        """Whether it has its authorization requests refused unless they were pushed (RFC 9126 §6)."""
+        return self.metadata.get("require_pushed_authorization_requests") is True
+
     def redirects_to(self, redirect_uri: str) -> bool:
         """Whether the redirect URI of a request is one of the client's."""
         return any(matches(registered, redirect_uri) for registered in self.redirect_uris)

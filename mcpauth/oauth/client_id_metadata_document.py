@@ -14,6 +14,7 @@ from mcpauth.oauth.client_metadata import (
     GRANT_TYPES,
     PRIVATE_KEY_JWT,
     PUBLIC,
+    SWITCHES,
     WEB_URL,
     ClientMetadata,
     check_client_metadata,
@@ -30,14 +31,7 @@ MAX_BYTES = 5 * 1024  # §6.6 of the draft recommends 5 kB
 # There is nobody to share a secret with (§4.1). The first one that a document offers is used, and the other
 # one is accepted from it as well.
 AUTH_METHODS = (PUBLIC, PRIVATE_KEY_JWT)
-TAKEN = (
-    "client_name",
-    "response_types",
-    "token_endpoint_auth_signing_alg",
-    "jwks",
-    "jwks_uri",
-    "dpop_bound_access_tokens",
-)
+TAKEN = ("client_name", "response_types", "token_endpoint_auth_signing_alg", "jwks", "jwks_uri", *SWITCHES)
 
 
 def document_url(client_id: str) -> HttpsUrl:

@@ -33,6 +33,7 @@ MAX_NAME = 200
 MAX_TEXT = 2000
 
 URL_MEMBERS = ("client_uri", "logo_uri", "tos_uri", "policy_uri")
+SWITCHES = (CLIENT_MEMBER, "require_pushed_authorization_requests")  # RFC 9449 §5.2, RFC 9126 §6
 TEXT_MEMBERS = ("software_id", "software_version")
 # No user information: `https://known.example@other.example` reads like the one and leads to the other.
 WEB_URL = re.compile(
@@ -94,11 +95,11 @@ def check_client_metadata(
         rest=_present(
             urls
             | {name: visible(_text(members, name) or "") for name in TEXT_MEMBERS}
+            | {name: _switch(members, name) for name in SWITCHES}
             | {
                 "response_types": _response_types(members),
                 "application_type": _application_type(members),
                 "contacts": [visible(contact) for contact in _texts(members, "contacts")],
-                CLIENT_MEMBER: _switch(members, CLIENT_MEMBER),
             }
             | _keys(members)
         ),

@@ -115,6 +115,12 @@ class RequestUriNotSupported(OAuthError):
     code = "request_uri_not_supported"
 
 
+class InvalidRequestUri(OAuthError):
+    """RFC 9101 §7: the request_uri leads to no authorization request of this client."""
+
+    code = "invalid_request_uri"
+
+
 class ServerError(OAuthError):
     """Something broke here; the log has the details."""
 

@@ -77,6 +77,11 @@ _OF_OAUTH: Mapping[str, ErrorView] = MappingProxyType(
             "What it says about itself is not what this server needs to know. Nothing has been allowed.",
             ("Tell whoever makes the application; the lines below are for them.",),
         ),
+        "invalid_request_uri": ErrorView(
+            "This link has been used or has expired",
+            "The application made it for one use within a minute. Nothing has been allowed with it now.",
+            (START_AGAIN, "If a message or a web page led you here, close this page."),
+        ),
         "server_error": ErrorView(
             "Something went wrong on this server",
             "It is not your fault, and nothing has been allowed.",

@@ -133,6 +133,10 @@ class Browser:
         }
         return {name: value for name, value in (parameters | changed).items() if value is not None}
 
+    async def push(self, **changed: Value) -> httpx2.Response:
+        """Hand the request in as a public client (RFC 9126)."""
+        return await self.http.post("/par", data=self.request_parameters(**changed))
+
     async def authorize(self, **changed: Value) -> httpx2.Response:
         return await self.http.get("/authorize", params=self.request_parameters(**changed))
 

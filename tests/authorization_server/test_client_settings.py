@@ -43,6 +43,7 @@ def test_they_are_read_from_the_file(tmp_path: Path) -> None:
         registrations_per_hour = 5
         unconfirmed_client_lifetime = "2h"
         trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
+        require_pushed_authorization_requests = true
         [client_id_metadata_documents]
         allow = ["claude.ai", "*.example.com"]
         deny = ["evil.example.com"]
@@ -52,6 +53,8 @@ def test_they_are_read_from_the_file(tmp_path: Path) -> None:
     assert settings.registrations_per_hour == 5
     assert settings.unconfirmed_client_lifetime == timedelta(hours=2)
     assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
+    assert settings.require_pushed_authorization_requests
+    assert not loaded(tmp_path, "").require_pushed_authorization_requests
     policy = DomainPolicy(allow=("claude.ai", "*.example.com"), deny=("evil.example.com",))
     assert settings.client_id_metadata_documents == policy
 

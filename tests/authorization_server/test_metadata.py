@@ -31,6 +31,8 @@ async def test_the_document_says_what_is_enabled(server: CoreServer) -> None:
     assert response.json() == {
         "issuer": ISSUER,
         "authorization_endpoint": f"{ISSUER}/authorize",
+        "pushed_authorization_request_endpoint": f"{ISSUER}/par",
+        "require_pushed_authorization_requests": False,
         "token_endpoint": f"{ISSUER}/token",
         "registration_endpoint": f"{ISSUER}/register",
         "revocation_endpoint": f"{ISSUER}/revoke",

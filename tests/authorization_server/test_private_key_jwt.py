@@ -107,10 +107,13 @@ async def test_each_algorithm_of_the_metadata_works(server: Running, algorithm: 
     assert "private_key_jwt" in metadata["token_endpoint_auth_methods_supported"]
 
 
-@pytest.mark.parametrize("aud", [ISSUER, f"{ISSUER}/token", [ISSUER], [f"{ISSUER}/token"]])
-async def test_the_audience_is_the_issuer_or_the_token_endpoint(
+@pytest.mark.parametrize(
+    "aud", [ISSUER, f"{ISSUER}/token", f"{ISSUER}/par", [ISSUER], [f"{ISSUER}/token"], [f"{ISSUER}/par"]]
+)
+async def test_the_audience_is_the_issuer_or_an_endpoint_where_clients_authenticate(
     browser: Browser, client: Client, aud: object
 ) -> None:
+    """RFC 7523 §3 and RFC 9126 §2."""
     assert (await sent(browser, signed(key(), claims_of(client.client_id, aud=aud)))).status_code == 200
 
 

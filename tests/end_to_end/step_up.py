@@ -86,8 +86,8 @@ def protected_server(stack: str, folder: Path) -> Generator[Running]:
             stop(process)
 
 
-async def walk(command: Sequence[str], cwd: Path = ROOT) -> Walked:
-    """Run a client program and play its browser."""
+async def walk(command: Sequence[str], cwd: Path = ROOT, *, back_to: str | None = None) -> Walked:
+    """Run a client program and play its browser. `back_to` is the redirect URI where the URL does not say."""
     browser = Browser(USERNAME, PASSWORD)
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -107,7 +107,7 @@ async def walk(command: Sequence[str], cwd: Path = ROOT) -> Walked:
                 said.append(json.loads(line))
                 if "open" in said[-1]:
                     url: str = said[-1]["open"]
-                    back = await browser.visit(url, back_to=_asked(url, "redirect_uri"))
+                    back = await browser.visit(url, back_to=back_to or _asked(url, "redirect_uri"))
                     process.stdin.write(f"{back}\n".encode())
                     await process.stdin.drain()
             errors = (await process.stderr.read()).decode()

@@ -9,6 +9,7 @@ import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -61,14 +62,31 @@ def expected(*, confidential: bool) -> dict[str, Any]:
 
 
 async def node_client(
-    packages: Path, server: AuthorizationServer, library: str, client: Registered | None
+    packages: Path,
+    server: AuthorizationServer,
+    library: str,
+    client: Registered | None,
+    *,
+    push: bool = False,
 ) -> dict[str, Any]:
-    task = {"issuer": server.issuer, "resource": RESOURCE, "scope": SCOPE, "redirect_uri": REDIRECT_URI}
+    task: dict[str, Any] = {
+        "issuer": server.issuer,
+        "resource": RESOURCE,
+        "scope": SCOPE,
+        "redirect_uri": REDIRECT_URI,
+        "push": push,
+    }
     if client is not None:
         task["client_id"] = client.client_id
         task["client_secret"] = client.client_secret or ""
-    walked = await walk([program("node"), f"{library}.mjs", json.dumps(task)], cwd=packages)
+    walked = await walk(
+        [program("node"), f"{library}.mjs", json.dumps(task)], cwd=packages, back_to=REDIRECT_URI
+    )
     assert [list(each) for each in walked.said[:-1]] == [["open"]], "one authorization"
+    url: str = walked.said[0]["open"]
+    assert (set(parse_qs(urlsplit(url).query)) == {"client_id", "request_uri"}) == push, (
+        "what the browser carries"
+    )
     return walked.said[-1]
 
 
@@ -85,6 +103,17 @@ async def test_a_node_client_with_a_secret(packages: Path, server: Authorization
     """Likewise with client_secret_basic (oauth4webapi) and client_secret_post, and with RFC 7662."""
     client = server.register(REDIRECT_URI, confidential=True)
     assert await node_client(packages, server, library, client) == expected(confidential=True)
+
+
+@pytest.mark.parametrize("library", ["oauth4webapi", "openid-client"])
+@pytest.mark.parametrize("confidential", [False, True])
+async def test_a_node_client_that_pushes_its_request(
+    packages: Path, server: AuthorizationServer, library: str, confidential: bool
+) -> None:
+    """RFC 9126: the browser carries a reference, and the rest of the way is the same."""
+    client = server.register(REDIRECT_URI, confidential=confidential)
+    walked = await node_client(packages, server, library, client, push=True)
+    assert walked == expected(confidential=confidential)
 
 
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])

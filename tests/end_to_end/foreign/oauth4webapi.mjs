@@ -20,8 +20,7 @@ const authentication = task.client_secret ? oauth.ClientSecretBasic(task.client_
 
 const verifier = oauth.generateRandomCodeVerifier();
 const state = oauth.generateRandomState();
-const target = new URL(as.authorization_endpoint);
-target.search = new URLSearchParams({
+const request = new URLSearchParams({
   client_id: client.client_id,
   redirect_uri: task.redirect_uri,
   response_type: "code",
@@ -31,6 +30,13 @@ target.search = new URLSearchParams({
   code_challenge_method: "S256",
   state,
 });
+const push = async () => {
+  const answer = await oauth.pushedAuthorizationRequest(as, client, authentication, request, loopback);
+  const { request_uri } = await oauth.processPushedAuthorizationResponse(as, client, answer);
+  return new URLSearchParams({ client_id: client.client_id, request_uri });
+};
+const target = new URL(as.authorization_endpoint);
+target.search = task.push ? await push() : request;
 const callback = oauth.validateAuthResponse(as, client, await visit(target), state);
 const first = await oauth.processAuthorizationCodeResponse(
   as,

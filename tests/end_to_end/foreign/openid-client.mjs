@@ -16,14 +16,17 @@ const config = task.client_id
 
 const verifier = client.randomPKCECodeVerifier();
 const state = client.randomState();
-const target = client.buildAuthorizationUrl(config, {
+const request = {
   redirect_uri: task.redirect_uri,
   scope: task.scope,
   resource: task.resource,
   code_challenge: await client.calculatePKCECodeChallenge(verifier),
   code_challenge_method: "S256",
   state,
-});
+};
+const target = task.push
+  ? await client.buildAuthorizationUrlWithPAR(config, request)
+  : client.buildAuthorizationUrl(config, request);
 const first = await client.authorizationCodeGrant(
   config,
   await visit(target),

@@ -1,8 +1,8 @@
 // What both programs share: their task, the person with the browser, and how they say what they saw.
 //
-//   node CLIENT.mjs '{"issuer", "resource", "scope", "redirect_uri", "client_id"?, "client_secret"?}'
+//   node CLIENT.mjs '{"issuer", "resource", "scope", "redirect_uri", "client_id"?, "client_secret"?, "push"?}'
 //
-// Without a client_id the client registers itself. Each line printed is JSON; after {"open": URL} one line is
+// Without a client_id the client registers itself; with `push` it hands its request in (RFC 9126). Each line printed is JSON; after {"open": URL} one line is
 // read from stdin: where the browser was sent back to.
 
 import { createInterface } from "node:readline";
