@@ -6,6 +6,7 @@ import click
 
 from mcpauth import __version__
 from mcpauth.commands.clients import clients
+from mcpauth.commands.grants import grants
 from mcpauth.commands.init import init
 from mcpauth.commands.keys import keys
 from mcpauth.commands.policy import policy
@@ -20,5 +21,5 @@ def mcpauth() -> None:
     """OAuth 2.1 authorization server for the Model Context Protocol."""
 
 
-for _command in (serve, init, users, clients, keys, policy, registration_tokens):
+for _command in (serve, init, users, clients, grants, keys, policy, registration_tokens):
     mcpauth.add_command(_command)

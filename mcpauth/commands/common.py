@@ -18,7 +18,7 @@ from mcpauth.events import Events
 from mcpauth.oauth.grant import Grants
 from mcpauth.oauth.revocation_list import RevocationList
 from mcpauth.oauth.store import Store, StoreUnavailable
-from mcpauth.oauth.user import Users
+from mcpauth.oauth.user import User, Users
 from mcpauth.server import open_store
 from mcpauth.settings import ConfigurationError, Settings
 from mcpauth.settings_file import load_settings
@@ -95,6 +95,11 @@ def grants_of(settings: Settings, store: Store) -> Grants:
     )
 
 
+async def existing_user(kept: Users, username: str) -> User:
+    """The user of this name, or the end of the command."""
+    return await kept.by_name(username) or refuse(f"there is no user {username}")
+
+
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run the async part of a command."""
     try:
@@ -124,6 +129,16 @@ def moment(epoch_seconds: int) -> str:
 def refuse(message: str) -> NoReturn:
     """End the command: it could not be done."""
     raise Failure(message)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only after a yes: given on the command line, or by whoever sits at the terminal."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Misuse("no terminal to ask; say --yes")
+    if not click.confirm(question, err=True):
+        refuse("nothing was changed")
 
 
 def read_password(*, from_stdin: bool) -> str:

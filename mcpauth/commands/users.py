@@ -10,6 +10,7 @@ import click
 from mcpauth.commands.common import (
     Misuse,
     config_option,
+    existing_user,
     grants_of,
     json_option,
     lasting_store,
@@ -94,7 +95,7 @@ def passwd(username: str, *, password_stdin: bool, config: Path | None) -> None:
         password_hash = await Passwords().hash(password)
         async with lasting_store(settings) as store:
             kept = Users(store, now=time.time)
-            _changed(await kept.set_password(await _existing(kept, username), password_hash), username)
+            _changed(await kept.set_password(await existing_user(kept, username), password_hash), username)
 
     run(work)
     click.echo(f"{username} has a new password and is signed out everywhere.")
@@ -124,17 +125,13 @@ def _set_disabled(username: str, config: Path | None, *, disabled: bool) -> None
     async def work() -> None:
         async with lasting_store(settings) as store:
             kept = Users(store, now=time.time)
-            user = await _existing(kept, username)
+            user = await existing_user(kept, username)
             _changed(await kept.set_disabled(user, disabled=disabled), username)
             # Resource servers that verify tokens on their own have to be told.
             grants = grants_of(settings, store)
             await (grants.suspend(user.user_id) if disabled else grants.resume(user.user_id))
 
     run(work)
-
-
-async def _existing(kept: Users, username: str) -> User:
-    return await kept.by_name(username) or refuse(f"there is no user {username}")
 
 
 def _changed(changed: bool, username: str) -> None:

@@ -160,11 +160,15 @@ class Grants:
 
     async def get(self, grant_id: str) -> Grant | None:
         """The grant, if it is in force: stored, not revoked, its user active."""
+        grant = await self.stored(grant_id)
+        return grant if grant is not None and await self.has_active_user(grant) else None
+
+    async def stored(self, grant_id: str) -> Grant | None:
+        """The grant, if it has not ended; its user may be disabled."""
         record = await self._store.get(KIND, grant_id)
         if record is None or await self.is_revoked(grant_id):
             return None
-        grant = Grant.from_record(record)
-        return grant if await self.has_active_user(grant) else None
+        return Grant.from_record(record)
 
     async def has_active_user(self, grant: Grant) -> bool:
         """Whether the user who gave it exists and is not disabled."""

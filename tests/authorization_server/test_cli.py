@@ -240,6 +240,7 @@ def test_empty_lists_say_what_to_do(cli: Cli) -> None:
         ("users",), ("users", "add"), ("users", "list"), ("users", "passwd"), ("users", "disable"),
         ("users", "enable"),
         ("clients",), ("clients", "add"), ("clients", "list"), ("clients", "remove"),
+        ("grants",), ("grants", "list"), ("grants", "revoke"),
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(cli: Cli, command: tuple[str, ...]) -> None:
