@@ -191,7 +191,9 @@ async def _build(
             session_cookie=session,
         ),
         consent=ConsentEndpoint(interactions, requests, registry, pages),
-        pushed=PushedAuthorizationRequestEndpoint(clients.authenticator, pushed, events),
+        pushed=PushedAuthorizationRequestEndpoint(
+            clients.authenticator, pushed, tokens.proofs, events, url=f"{settings.issuer}/par"
+        ),
         tokens=tokens,
         registration=registration_service(
             settings, store, clients=clients.registered, grants=tokens.grants, events=events, now=now

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mcpauth.events import Events, TokenRefused
 from mcpauth.grants import TokenRequest
 from mcpauth.oauth.errors import NO_HEADERS, OAuthError, UnauthorizedClient, UnsupportedGrantType
+from mcpauth.web.body import every_header
 from mcpauth.web.forms import read_form
 from mcpauth.web.responses import no_store_json, oauth_errors
 
@@ -66,7 +67,7 @@ class TokenEndpoint:
 
     async def _key(self, request: Request, client: Client) -> str | None:
         """The key that the request proves its client to have, RFC 9449 §5."""
-        proofs = [value for name, value in request.scope["headers"] if name == b"dpop"]
+        proofs = every_header(request, b"dpop")
         return await self._proofs.key(client, proofs, method=request.method, uri=self._url)
 
     def _grant_type(self, form: Form, client: Client) -> GrantType:

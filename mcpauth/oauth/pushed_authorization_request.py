@@ -54,11 +54,14 @@ class PushedAuthorizationRequests:
         self._now = now
         self._token_bytes = token_bytes
 
-    async def push(self, client: Client, form: Form) -> str:
+    async def push(self, client: Client, form: Form, *, key: str | None = None) -> str:
         """Check the request of an authenticated client and keep it; gives its request_uri.
 
+        `key` is the thumbprint of the key that the client proved to have.
+
         Raises:
-            OAuthError: as /authorize would answer, or the request is itself a reference (§2.1).
+            OAuthError: as /authorize would answer, the request is itself a reference (§2.1), or it names
+                another key than `key`.
         """
         if form.optional("request_uri") is not None:
             raise InvalidRequest("a pushed request has no request_uri")
@@ -67,6 +70,11 @@ class PushedAuthorizationRequests:
             ("client_id", client.client_id),
             *((name, value) for name in form.names() if name not in PROOFS for value in form.all(name)),
         ]
+        if key is not None:
+            # RFC 9449 §10.1: a proof means what the parameter means, and both must mean the same.
+            if form.optional("dpop_jkt") not in (None, key):
+                raise InvalidRequest("dpop_jkt is not the key of the DPoP proof")
+            parameters = [*(pair for pair in parameters if pair[0] != "dpop_jkt"), ("dpop_jkt", key)]
         try:
             check_request_of(client, parameters, registry=self._registry, browser="", now=self._now())
         except RedirectError as error:

@@ -27,6 +27,11 @@ async def read_body(request: Request, media_type: str) -> bytes:
     return bytes(body)
 
 
+def every_header(request: Request, name: bytes) -> list[bytes]:
+    """All values of a header, whose name is in lower case; neither decoded nor joined."""
+    return [value for key, value in request.scope["headers"] if key == name]
+
+
 def only_header(request: Request, name: str) -> str | None:
     """A header that may occur once.
 
