@@ -23,7 +23,7 @@ from mcpauth.endpoints.metadata import MetadataEndpoint, metadata_document, well
 from mcpauth.endpoints.pushed_authorization_request import PushedAuthorizationRequestEndpoint
 from mcpauth.endpoints.sign_in import SignInEndpoint
 from mcpauth.events import Events, Listener
-from mcpauth.oauth.authorization_request import AuthorizationRequests
+from mcpauth.oauth.authorization_request import AuthorizationRequests, AuthorizationRules
 from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.signing_keys import kept_fresh
@@ -156,7 +156,14 @@ async def _build(
         now=now,
     )
     requests = AuthorizationRequests(store, now=now)
-    pushed = PushedAuthorizationRequests(store, registry, now=now)
+    way_in = sign_in or PasswordSignIn(users, Passwords(), Throttle())
+    rules = AuthorizationRules(
+        registry,
+        acr_values_supported=(way_in.acr,),
+        pushed_only=settings.require_pushed_authorization_requests,
+        dpop=settings.dpop != "off",
+    )
+    pushed = PushedAuthorizationRequests(store, rules, now=now)
     sessions = Sessions(store, users, lifetime=settings.session_lifetime, now=now)
     browser, session = browser_cookie(secure=settings.secure), session_cookie(secure=settings.secure)
     interactions = Interactions(
@@ -167,6 +174,7 @@ async def _build(
         csrf=CsrfTokens([await server_secret(store, "csrf")], now=now),
         browser_cookie=browser,
         session_cookie=session,
+        now=now,
     )
     return _Parts(
         authorization=AuthorizationEndpoint(
@@ -174,17 +182,16 @@ async def _build(
             requests,
             tokens.codes,
             clients.known,
-            registry,
+            rules,
             pushed,
             events,
             issuer=settings.issuer,
-            pushed_only=settings.require_pushed_authorization_requests,
             browser_cookie=browser,
             now=now,
         ),
         sign_in=SignInEndpoint(
             interactions,
-            sign_in or PasswordSignIn(users, Passwords(), Throttle()),
+            way_in,
             sessions,
             pages,
             events,
@@ -206,6 +213,8 @@ async def _build(
                 client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
                 grant_types=tokens.grant_types,
                 dpop=settings.dpop != "off",
+                signing_algorithms={settings.signing_algorithm, *tokens.keys.algorithms},
+                acr_values=rules.acr_values_supported,
                 pushed_only=settings.require_pushed_authorization_requests,
             )
         ),
@@ -234,6 +243,10 @@ def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages)
         Route(f"{at}/introspect", parts.tokens.introspection.post, methods=["POST"]),
         Route(f"{at}/revoked", parts.tokens.revocation_list.get, methods=["GET"]),
     ]
+    if parts.tokens.userinfo is not None:
+        routes.append(
+            any_origin_route(f"{at}/userinfo", parts.tokens.userinfo.answer, methods=["GET", "POST"])
+        )
     if settings.registration:
         routes += parts.registration.routes(at)
     return routes

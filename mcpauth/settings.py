@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from mcpauth.oauth.domain_policy import DomainPolicy
 from mcpauth.oauth.encryption_keys import KEY_BYTES, EncryptionKeys
+from mcpauth.oauth.identity import identity_resource
 from mcpauth.oauth.key_pair import ALGORITHMS, DEFAULT_ALGORITHM
 from mcpauth.oauth.redirect_uri import BROWSER_SCHEMES, PRIVATE_USE_SCHEMES
 from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
@@ -95,6 +96,8 @@ class Settings:
     """Whether tokens are bound to a key of their client (RFC 9449): where it shows one, always, or never."""
     dpop_nonce_required: bool = False
     """Whether a proof needs a nonce of this server (§8): it cannot have been made long before its use."""
+    openid: bool = True
+    """Whether clients may ask who the user is (OpenID Connect)."""
     token_exchange: tuple[ExchangeRule, ...] = ()
     """Which resource servers may exchange users' tokens, and for what (RFC 8693)."""
     audit_journal: str | None = None
@@ -148,7 +151,8 @@ class Settings:
 
     def registry(self) -> ResourceRegistry:
         """The resources, checked against each other."""
-        return ResourceRegistry(self.resources, default=self.default_resource)
+        identity = identity_resource(self.issuer) if self.openid else None
+        return ResourceRegistry(self.resources, default=self.default_resource, identity=identity)
 
     def exchange_rules(self) -> ExchangeRules:
         """The rules of token exchange, checked against the resources."""

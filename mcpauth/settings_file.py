@@ -229,6 +229,7 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "private_use_schemes": _texts,
     "audit_journal": _text,
     "dpop": _text,
+    "openid": _switch,
     "dpop_nonce_required": _switch,
     "signing_algorithm": _text,
     "signing_key_lifetime": _duration,

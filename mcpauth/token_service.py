@@ -10,6 +10,7 @@ from mcpauth.endpoints.jwks import JwksEndpoint
 from mcpauth.endpoints.revocation import RevocationEndpoint
 from mcpauth.endpoints.revocation_list import RevocationListEndpoint
 from mcpauth.endpoints.token import TokenEndpoint
+from mcpauth.endpoints.userinfo import UserinfoEndpoint
 from mcpauth.grants.authorization_code import AuthorizationCodeGrant
 from mcpauth.grants.client_credentials import GRANT_TYPE as CLIENT_CREDENTIALS
 from mcpauth.grants.client_credentials import ClientCredentialsGrant
@@ -19,8 +20,10 @@ from mcpauth.oauth.access_token import AccessTokens
 from mcpauth.oauth.authorization_code import AuthorizationCodes
 from mcpauth.oauth.dpop import DpopProofs
 from mcpauth.oauth.grant import Grants
+from mcpauth.oauth.id_token import IdTokens
 from mcpauth.oauth.introspection import Introspection
 from mcpauth.oauth.issued_tokens import IssuedTokens
+from mcpauth.oauth.own_tokens import OwnTokens
 from mcpauth.oauth.refresh_token import RefreshTokens
 from mcpauth.oauth.revocation_feed import RevocationFeed
 from mcpauth.oauth.revocation_list import RevocationList
@@ -54,6 +57,7 @@ class TokenService:
     token: TokenEndpoint
     introspection: IntrospectionEndpoint
     revocation: RevocationEndpoint
+    userinfo: UserinfoEndpoint | None
     revocation_list: RevocationListEndpoint
     jwks: JwksEndpoint
 
@@ -120,12 +124,20 @@ async def token_service(
         else None
     )
     proofs = DpopProofs(settings.dpop, store, nonces=nonces, now=now)
+    id_tokens, userinfo = None, None
+    if registry.identity is not None:
+        identity = registry.identity.identifier
+        id_tokens = IdTokens(
+            settings.issuer, keys, identity=identity, lifetime=settings.access_token_lifetime, now=now
+        )
+        userinfo = UserinfoEndpoint(OwnTokens(issued, grants, proofs, resource=identity), users)
     grant_types: dict[str, GrantType] = {
         "authorization_code": AuthorizationCodeGrant(
             codes=codes,
             grants=grants,
             access_tokens=access_tokens,
             refresh_tokens=refresh_tokens,
+            id_tokens=id_tokens,
             events=events,
             now=now,
         ),
@@ -150,6 +162,7 @@ async def token_service(
         token=TokenEndpoint(authenticator, grant_types, proofs, events, url=f"{settings.issuer}/token"),
         introspection=IntrospectionEndpoint(authenticator, introspection),
         revocation=RevocationEndpoint(authenticator, issued),
+        userinfo=userinfo,
         revocation_list=RevocationListEndpoint(feed),
         jwks=JwksEndpoint(keys),
     )

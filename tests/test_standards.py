@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-STANDARD = re.compile(r"RFC \d+|JSON-RPC 2\.0|OpenID Connect Discovery 1\.0")
+STANDARD = re.compile(r"RFC \d+|JSON-RPC 2\.0|OpenID Connect (?:Core|Discovery) 1\.0")
 
 
 def named_in_first_lines() -> set[tuple[str, str]]:

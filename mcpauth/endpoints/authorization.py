@@ -16,6 +16,7 @@ from mcpauth.events import AuthorizationRefused, ConsentDenied, ConsentGiven, Ev
 from mcpauth.oauth.authorization_request import (
     AuthorizationRequest,
     AuthorizationRequests,
+    AuthorizationRules,
     NoRedirect,
     RedirectError,
     check_authorization_request,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from mcpauth.oauth.authorization_code import AuthorizationCodes
     from mcpauth.oauth.client import KnownClients
     from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
-    from mcpauth.oauth.resource_registry import ResourceRegistry
     from mcpauth.web.cookies import Cookie
 
 
@@ -58,12 +58,11 @@ class AuthorizationEndpoint:
         requests: AuthorizationRequests,
         codes: AuthorizationCodes,
         clients: KnownClients,
-        registry: ResourceRegistry,
+        rules: AuthorizationRules,
         pushed: PushedAuthorizationRequests,
         events: Events,
         *,
         issuer: str,
-        pushed_only: bool = False,
         browser_cookie: Cookie,
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -72,9 +71,8 @@ class AuthorizationEndpoint:
         self._requests = requests
         self._codes = codes
         self._clients = clients
-        self._registry = registry
+        self._rules = rules
         self._pushed = pushed
-        self._pushed_only = pushed_only
         self._events = events
         self._issuer = issuer
         self._browser_cookie = browser_cookie
@@ -104,13 +102,12 @@ class AuthorizationEndpoint:
         checked = await check_authorization_request(
             parameters,
             clients=self._clients,
-            registry=self._registry,
+            rules=self._rules,
             browser=digest(browser),
             now=self._now(),
             pushed=pushed,
-            pushed_only=self._pushed_only,
         )
-        if "none" in (checked.prompt or "").split():
+        if checked.demands.in_silence:
             raise await self._needs_the_user(request, checked)
         request_id = await self._requests.begin(checked)
         signed_in = await self._interactions.session(request) is not None

@@ -57,6 +57,8 @@ class ConsentEndpoint:
             interaction.request,
             user_id=interaction.session.user.user_id,
             auth_time=interaction.session.auth_time,
+            acr=interaction.session.acr,
+            amr=interaction.session.amr,
             scopes=self._ticked(interaction, form),
         )
         if not decided:

@@ -17,6 +17,8 @@ from mcpauth.web.csrf import CsrfTokens, from_another_site
 from mcpauth.web.html import see_other
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -38,6 +40,7 @@ class Interaction:
     request: AuthorizationRequest
     client: Client
     session: Session | None
+    now: float
 
     def next_step(self) -> Step:
         """What has to happen next.
@@ -60,10 +63,12 @@ class Interaction:
         return ClientFacts.of(self.client, self.request.redirect_uri)
 
     def _must_sign_in_again(self, session: Session) -> bool:
-        # OpenID Connect Core §3.1.2.1. Honoured by a sign-in for this very request, whenever the last one
-        # was.
-        asked = {"login", "select_account"} & set((self.request.prompt or "").split())
-        return bool(asked) and session.request != digest(self.request_id)
+        return not self.request.demands.met_by(
+            auth_time=session.auth_time,
+            acr=session.acr,
+            for_this_request=session.request == digest(self.request_id),
+            now=self.now,
+        )
 
 
 class Interactions:
@@ -79,6 +84,7 @@ class Interactions:
         csrf: CsrfTokens,
         browser_cookie: Cookie,
         session_cookie: Cookie,
+        now: Callable[[], float],
     ) -> None:
         self._path = path
         self._requests = requests
@@ -87,6 +93,7 @@ class Interactions:
         self._csrf = csrf
         self._browser_cookie = browser_cookie
         self._session_cookie = session_cookie
+        self._now = now
 
     async def resume(self, request: Request, request_id: str | None) -> Interaction:
         """The interaction of an id, if it was begun in this browser.
@@ -103,7 +110,7 @@ class Interactions:
         # A client's document may have changed since: what it no longer names leads nowhere.
         if client is None or not client.redirects_to(stored.redirect_uri):
             raise lost()
-        return Interaction(request_id, stored, client, await self.session(request))
+        return Interaction(request_id, stored, client, await self.session(request), self._now())
 
     async def session(self, request: Request) -> Session | None:
         """Who is signed in."""

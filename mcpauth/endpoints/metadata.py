@@ -14,11 +14,12 @@ from starlette.responses import JSONResponse, Response
 from mcpauth.endpoints.revocation_list import METADATA_MEMBER as REVOCATION_LIST
 from mcpauth.oauth.client_keys import SIGNING_ALGORITHMS
 from mcpauth.oauth.client_metadata import AUTH_METHODS, GRANT_TYPES, PUBLIC, RESPONSE_TYPES
+from mcpauth.oauth.identity import CLAIMS
 from mcpauth.web.responses import oauth_errors
 from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS as DPOP_ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -48,6 +49,8 @@ def metadata_document(
     client_id_metadata_documents: bool = False,
     grant_types: Iterable[str] = GRANT_TYPES,
     dpop: bool = False,
+    signing_algorithms: Collection[str] = (),
+    acr_values: Collection[str] = (),
     pushed_only: bool = False,
 ) -> dict[str, Any]:
     """The metadata of this server.
@@ -89,10 +92,29 @@ def metadata_document(
         document["client_id_metadata_document_supported"] = True
     if dpop:
         document["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)  # RFC 9449 §5.1
+    if acr_values:
+        document["acr_values_supported"] = list(acr_values)  # RFC 9470 §7
+    if registry.identity is not None:
+        document |= _openid_members(registry.identity.identifier, signing_algorithms)
     if registration:
         document["registration_endpoint"] = f"{base}/register"
     AuthorizationServerMetadata(document).validate()
     return document
+
+
+def _openid_members(userinfo_endpoint: str, signing_algorithms: Collection[str]) -> dict[str, Any]:
+    """OpenID Connect Discovery 1.0 §3. `openid` is not among `scopes_supported`, as §3 allows: clients of MCP
+    servers ask for all that is, and would ask each of their users to be recognised here.
+    """
+    return {
+        "userinfo_endpoint": userinfo_endpoint,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": sorted(signing_algorithms),
+        "claims_supported": list(CLAIMS),
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+    }
 
 
 def well_known_paths(issuer: str) -> tuple[str, ...]:

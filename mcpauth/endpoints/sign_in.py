@@ -63,7 +63,9 @@ class SignInEndpoint:
             return self._refusal(request, interaction, form.optional("username") or "", refused)
         # A new id, and the old one is worth nothing: whoever planted or saw it is not signed in now.
         await self._sessions.end(self._session_cookie.read(request))
-        session_id = await self._sessions.begin(user, request_id=interaction.request_id)
+        session_id = await self._sessions.begin(
+            user, request_id=interaction.request_id, acr=self._sign_in.acr, amr=self._sign_in.amr
+        )
         await self._events.emit(SignedIn(user_id=user.user_id, method=self._sign_in.method))
         response = self._interactions.go_on(interaction.request_id)
         self._session_cookie.set(response, session_id, max_age=int(self._sessions.lifetime.total_seconds()))

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpauth.oauth.access_token import AccessToken, AccessTokens
-    from mcpauth.oauth.authorization_code import AuthorizationCodes
+    from mcpauth.oauth.authorization_code import AuthorizationCodes, Redeemed
     from mcpauth.oauth.grant import Grant, Grants
+    from mcpauth.oauth.id_token import IdTokens
     from mcpauth.oauth.refresh_token import RefreshTokens
 
 
@@ -27,6 +28,7 @@ class AuthorizationCodeGrant:
         grants: Grants,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
+        id_tokens: IdTokens | None = None,
         events: Events,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -34,6 +36,7 @@ class AuthorizationCodeGrant:
         self._grants = grants
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
+        self._id_tokens = id_tokens
         self._events = events
         self._now = now
 
@@ -44,7 +47,7 @@ class AuthorizationCodeGrant:
         order could issue twice.
         """
         form = request.form
-        grant, permission = await self._codes.redeem(
+        redeemed = await self._codes.redeem(
             form.required("code"),
             client=request.client,
             redirect_uri=form.optional("redirect_uri"),
@@ -53,10 +56,16 @@ class AuthorizationCodeGrant:
             scope=form.optional("scope"),
             key=request.key,
         )
+        grant = redeemed.grant
         refresh_token = await self._keep(grant, request)
-        access_token = await self._access_tokens.mint(grant, permission, key=request.key)
+        access_token = await self._access_tokens.mint(grant, redeemed.permission, key=request.key)
         await self._tell(grant, access_token, refreshable=refresh_token is not None)
-        return token_response(access_token, refresh_token)
+        return token_response(access_token, refresh_token) | self._id_token(redeemed)
+
+    def _id_token(self, redeemed: Redeemed) -> TokenResponse:
+        """OpenID Connect Core §3.1.3.3: one more member, where the user allows it."""
+        id_token = self._id_tokens.mint(redeemed.grant, nonce=redeemed.nonce) if self._id_tokens else None
+        return {} if id_token is None else {"id_token": id_token}
 
     async def _keep(self, grant: Grant, request: TokenRequest) -> str | None:
         """Store the grant while it can be used; make a refresh token where the client may have one."""

@@ -90,8 +90,11 @@ class AccessTokens:
             "client_id": grant.client_id,
             "grant_id": grant.grant_id,
         }
+        # RFC 9470 §6.1: a resource server may ask for a newer or another sign-in than this one.
         if grant.auth_time is not None:
             claims["auth_time"] = grant.auth_time
+        if grant.acr is not None:
+            claims["acr"] = grant.acr
         return await self._make(claims, permission, key)
 
     async def mint_for_client(
@@ -113,7 +116,7 @@ class AccessTokens:
 
         It belongs to the same user and grant, lives no longer, and says in `act` who acts for the user.
         """
-        kept = {name: subject[name] for name in ("sub", "grant_id", "auth_time") if name in subject}
+        kept = {name: subject[name] for name in ("sub", "grant_id", "auth_time", "acr") if name in subject}
         claims = {**kept, "client_id": client_id, "act": act}
         return await self._make(claims, permission, key, no_later_than=subject["exp"])
 

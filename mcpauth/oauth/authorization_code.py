@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,15 @@ KIND = "authorization_code"
 
 MAX_FAILURES = 5  # wrong verifiers, before a code is dead
 REMEMBERED = timedelta(days=1)  # how long the second use of a code still ends its grant
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a code stood for: the grant, what its first access token is for, and the request's `nonce`."""
+
+    grant: Grant
+    permission: Permission
+    nonce: str | None
 
 
 class AuthorizationCodes:
@@ -64,6 +74,7 @@ class AuthorizationCodes:
             "redirect_uri_given": request.redirect_uri_given,
             "code_challenge": request.code_challenge,
             "dpop_jkt": request.dpop_jkt,
+            "nonce": request.nonce,
             "failures": 0,
             "used": False,
         }
@@ -80,8 +91,8 @@ class AuthorizationCodes:
         resource: Sequence[str] = (),
         scope: str | None = None,
         key: str | None = None,
-    ) -> tuple[Grant, Permission]:
-        """What the code stands for, and what its first access token is for.
+    ) -> Redeemed:
+        """What the code stands for.
 
         `key` is the thumbprint of the key that the request proves its client to have.
 
@@ -103,7 +114,7 @@ class AuthorizationCodes:
             if not await self._grants.has_active_user(grant):
                 raise InvalidGrant("the code is not valid")
             if await self._mark_used(code, record):
-                return grant, permission
+                return Redeemed(grant, permission, record["nonce"])
             # Changed meanwhile: used, which the next round refuses, or one more failure, which is not ours.
 
     async def _of(self, code: str, client: Client) -> Record:

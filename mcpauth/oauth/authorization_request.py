@@ -23,16 +23,18 @@ from mcpauth.oauth.errors import (
     UnsupportedResponseType,
 )
 from mcpauth.oauth.form import Form, repeated_names
+from mcpauth.oauth.identity import asked_permissions
 from mcpauth.oauth.permission import Permission, limited, permissions_of
 from mcpauth.oauth.pkce import is_s256_challenge
 from mcpauth.oauth.random_text import random_text
+from mcpauth.oauth.sign_in_demands import NO_DEMANDS, SignInDemands
 from mcpauth.oauth.store import Record, Store, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mcpauth.oauth.client import Client, KnownClients
-    from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
+    from mcpauth.oauth.resource_registry import ResourceRegistry
 
 KIND = "authorization_request"
 
@@ -59,13 +61,28 @@ class RedirectError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizationRules:
+    """What this server holds requests against.
+
+    `acr_values_supported` are the kinds of sign-in that there are. With `pushed_only`, clients have to hand
+    in their requests themselves (RFC 9126 §5). Without `dpop`, no code is bound to a key.
+    """
+
+    registry: ResourceRegistry
+    acr_values_supported: tuple[str, ...] = ()
+    pushed_only: bool = False
+    dpop: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
     """A checked request, and what the user decided about it.
 
     `redirect_uri_given` tells whether the request named it: /token then has to name the same. `browser` is
     the digest of the cookie of the browser that began it. `approved` is None until the user decided, and
-    empty after a no; `user_id` is who did. `dpop_jkt` is the thumbprint of the key to which the code is bound
-    (RFC 9449 §10), `pushed` says which pushed request it came of (RFC 9126), if it did.
+    empty after a no; `user_id` is who did, and `auth_time`, `acr` and `amr` say how they had signed in.
+    `nonce` goes into the ID token (OpenID Connect Core §3.1.2.1). `dpop_jkt` is the thumbprint of the key to
+    which the code is bound (RFC 9449 §10), `pushed` says which pushed request it came of (RFC 9126), if any.
     """
 
     client_id: str
@@ -74,14 +91,17 @@ class AuthorizationRequest:
     asked: tuple[Permission, ...]
     code_challenge: str
     state: str | None
-    prompt: str | None
     login_hint: str | None
     created_at: int
     browser: str
+    demands: SignInDemands = NO_DEMANDS
+    nonce: str | None = None
     dpop_jkt: str | None = None
     approved: tuple[Permission, ...] | None = None
     user_id: str | None = None
     auth_time: int | None = None
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
     pushed: str | None = None
 
     def to_record(self) -> Record:
@@ -91,7 +111,12 @@ class AuthorizationRequest:
     @classmethod
     def from_record(cls, record: Record) -> AuthorizationRequest:
         """The request of a stored record."""
-        values: Record = {**record, "asked": permissions_of(record["asked"])}
+        values: Record = {
+            **record,
+            "asked": permissions_of(record["asked"]),
+            "demands": SignInDemands.from_record(record["demands"]),
+            "amr": tuple(record["amr"]),
+        }
         if record["approved"] is not None:
             values["approved"] = permissions_of(record["approved"])
         return cls(**values)
@@ -132,6 +157,8 @@ class AuthorizationRequests:
         *,
         user_id: str,
         auth_time: int | None,
+        acr: str | None = None,
+        amr: tuple[str, ...] = (),
         scopes: Mapping[str, Collection[str]],
     ) -> bool:
         """Write down what the user allowed: of `scopes`, by resource, those that were asked for.
@@ -139,7 +166,12 @@ class AuthorizationRequests:
         False when the request has changed or gone since it was read.
         """
         decided = replace(
-            request, approved=limited(request.asked, scopes), user_id=user_id, auth_time=auth_time
+            request,
+            approved=limited(request.asked, scopes),
+            user_id=user_id,
+            auth_time=auth_time,
+            acr=acr,
+            amr=amr,
         )
         return await self._store.replace(KIND, digest(request_id), request.to_record(), decided.to_record())
 
@@ -153,16 +185,15 @@ async def check_authorization_request(
     params: Iterable[tuple[str, str]],
     *,
     clients: KnownClients,
-    registry: ResourceRegistry,
+    rules: AuthorizationRules,
     browser: str,
     now: float,
     pushed: str | None = None,
-    pushed_only: bool = False,
 ) -> AuthorizationRequest:
     """Check the parameters of /authorize, in the order that decides who may be told about an error.
 
-    `pushed` says which pushed request they are, None that the browser brought them; with `pushed_only`, or
-    where the client says so of itself, that is refused.
+    `pushed` says which pushed request they are, None that the browser brought them; where requests have to be
+    pushed, that is refused.
 
     Raises:
         NoRedirect: the client or its redirect URI is unknown, repeated or missing, or a parameter has a NUL.
@@ -173,10 +204,8 @@ async def check_authorization_request(
         client = await _known_client(pairs, clients)
     except OAuthError as error:
         raise NoRedirect(error) from error
-    refused = pushed is None and (pushed_only or client.pushes_only)
-    checked = check_request_of(
-        client, pairs, registry=registry, browser=browser, now=now, pushed_only=refused
-    )
+    refused = pushed is None and (rules.pushed_only or client.pushes_only)
+    checked = check_request_of(client, pairs, rules=rules, browser=browser, now=now, pushed_only=refused)
     return replace(checked, pushed=pushed)
 
 
@@ -184,7 +213,7 @@ def check_request_of(
     client: Client,
     pairs: Sequence[tuple[str, str]],
     *,
-    registry: ResourceRegistry,
+    rules: AuthorizationRules,
     browser: str,
     now: float,
     pushed_only: bool = False,
@@ -206,10 +235,9 @@ def check_request_of(
         form = Form(pairs)
         _check_response_type(form, client)
         code_challenge = _code_challenge(form)
-        resources = registry.resolve_all(form.all("resource"))
-        asked = tuple(_asked(form, client, resource, registry) for resource in resources)
-        prompt = _prompt(form)
-        dpop_jkt = checked_thumbprint(form.optional("dpop_jkt"))
+        asked = asked_permissions(form, client, rules.registry)
+        demands = SignInDemands.of(form, acr_values_supported=rules.acr_values_supported)
+        dpop_jkt = checked_thumbprint(form.optional("dpop_jkt")) if rules.dpop else None
     except OAuthError as error:
         raise RedirectError(error, redirect_uri, state, client.client_id) from error
     return AuthorizationRequest(
@@ -219,10 +247,11 @@ def check_request_of(
         asked=asked,
         code_challenge=code_challenge,
         state=state,
-        prompt=prompt,
         login_hint=_login_hint(form),
         created_at=int(now),
         browser=browser,
+        demands=demands,
+        nonce=form.optional("nonce"),
         dpop_jkt=dpop_jkt,
     )
 
@@ -283,29 +312,6 @@ def _code_challenge(form: Form) -> str:
     if not is_s256_challenge(challenge):
         raise InvalidRequest("code_challenge is not the base64url of a SHA-256")
     return challenge
-
-
-def _asked(form: Form, client: Client, resource: Resource, registry: ResourceRegistry) -> Permission:
-    """What is asked for at one of the resources. RFC 8707 §2: the scopes are asked for at each of them."""
-    scopes = registry.scopes_for(resource, _requested_scope(form, client, resource))
-    return Permission(resource.identifier, scopes)
-
-
-def _requested_scope(form: Form, client: Client, resource: Resource) -> str | None:
-    """The request's scope; without one the client's registered one, as far as the resource knows it."""
-    requested = form.optional("scope")
-    if requested is not None or client.scope is None:
-        return requested
-    known = {scope.name for scope in resource.scopes}
-    return " ".join(name for name in client.scope.split(" ") if name in known)
-
-
-def _prompt(form: Form) -> str | None:
-    prompt = form.optional("prompt")
-    values = (prompt or "").split(" ")
-    if "none" in values and len(values) > 1:
-        raise InvalidRequest("prompt=none excludes every other prompt")
-    return prompt
 
 
 def _login_hint(form: Form) -> str | None:

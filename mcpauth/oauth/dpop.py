@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from mcpauth.oauth.errors import InvalidDpopProof, InvalidRequest, UseDpopNonce
 from mcpauth.oauth.store import Store, digest
 from mcpauth_middleware import errors as refusals
-from mcpauth_middleware.tokens.dpop_proof import Proof, check_request, only_proof, read_proof, without_query
+from mcpauth_middleware.tokens.dpop_proof import (
+    SIGNING_ALGORITHMS,
+    Proof,
+    check_request,
+    check_token,
+    only_proof,
+    read_proof,
+    without_query,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +29,7 @@ KIND = "dpop_proof"
 CLIENT_MEMBER = "dpop_bound_access_tokens"
 """The client's metadata, §5.2: it never wants a token that is not bound."""
 
+_CHALLENGE = {"WWW-Authenticate": f'DPoP error="invalid_dpop_proof", algs="{" ".join(SIGNING_ALGORITHMS)}"'}
 _THUMBPRINT = re.compile(r"[A-Za-z0-9\-_]{43}")
 
 
@@ -62,8 +71,26 @@ class DpopProofs:
             check_request(proof, method=method, addresses=[without_query(uri)], now=self._now())
             await self._use_up(proof)
         except refusals.InvalidDpopProof as error:
-            raise InvalidDpopProof(f"the request is refused: {error.reason.replace('_', ' ')}") from None
+            raise InvalidDpopProof(_described(error)) from None
         return proof.key
+
+    async def check_bound(
+        self, token: str, *, key: str, proofs: Sequence[bytes], method: str, uri: str
+    ) -> None:
+        """Refuse a request with a token that is bound to `key`, unless it proves that its sender has the key.
+
+        Raises:
+            InvalidDpopProof, UseDpopNonce: with 401, as RFC 9449 §7.1 and §9 have it at a resource.
+        """
+        try:
+            proof = read_proof(only_proof(proofs), key=key)
+            check_request(proof, method=method, addresses=[without_query(uri)], now=self._now())
+            check_token(proof, token)
+            await self._use_up(proof)
+        except refusals.InvalidDpopProof as error:
+            raise InvalidDpopProof(_described(error), status=401, headers=_CHALLENGE) from None
+        except UseDpopNonce as error:
+            raise UseDpopNonce(error.nonce, status=401) from None
 
     async def _use_up(self, proof: Proof) -> None:
         token_id = proof.token_id
@@ -72,6 +99,10 @@ class DpopProofs:
         # A thumbprint always has the same length, so no two pairs of key and jti are one text.
         if not await self._store.add(KIND, digest(proof.key + token_id), {}, expires_at=proof.ends_at):
             raise refusals.InvalidDpopProof("proof_used_before")
+
+
+def _described(error: refusals.InvalidDpopProof) -> str:
+    return f"the request is refused: {error.reason.replace('_', ' ')}"
 
 
 def checked_thumbprint(dpop_jkt: str | None) -> str | None:

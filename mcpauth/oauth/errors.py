@@ -156,8 +156,29 @@ class UseDpopNonce(OAuthError):
 
     code = "use_dpop_nonce"
 
-    def __init__(self, nonce: str) -> None:
-        super().__init__("put the nonce of this answer into the proof", headers={"DPoP-Nonce": nonce})
+    def __init__(self, nonce: str, *, status: int | None = None) -> None:
+        headers = {"DPoP-Nonce": nonce}
+        if status == 401:
+            headers["WWW-Authenticate"] = 'DPoP error="use_dpop_nonce"'
+        super().__init__("put the nonce of this answer into the proof", status=status, headers=headers)
+        self.nonce = nonce
+
+
+class InsufficientScope(OAuthError):
+    """RFC 6750 §3.1: the token is good, and lacks a scope."""
+
+    code = "insufficient_scope"
+    status = 403
+
+    def __init__(self, scope: str) -> None:
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        super().__init__("the token lacks a scope", headers={"WWW-Authenticate": challenge})
+
+
+class UnmetAuthenticationRequirements(OAuthError):
+    """RFC 9470 §5: no way to sign in here is what the client demands."""
+
+    code = "unmet_authentication_requirements"
 
 
 class InvalidRedirectUri(OAuthError):

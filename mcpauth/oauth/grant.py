@@ -38,6 +38,7 @@ MARKER_MARGIN = timedelta(days=1)
 class Grant:
     """Who allowed what to whom. `created_at` and `auth_time` are epoch seconds.
 
+    `auth_time`, `acr` and `amr` say when and how the user had signed in (OpenID Connect Core §2).
     The first of `permissions` is that of a token request which names no resource.
     """
 
@@ -47,6 +48,8 @@ class Grant:
     permissions: tuple[Permission, ...]
     created_at: int
     auth_time: int | None
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
 
     @classmethod
     def approved(
@@ -70,6 +73,8 @@ class Grant:
             permissions=request.approved,
             created_at=int(now),
             auth_time=request.auth_time,
+            acr=request.acr,
+            amr=request.amr,
         )
 
     @property
@@ -81,6 +86,10 @@ class Grant:
     def scopes(self) -> tuple[str, ...]:
         """What it allows anywhere, each name once."""
         return tuple(dict.fromkeys(name for each in self.permissions for name in each.scopes))
+
+    def allows(self, resource: str, scope: str) -> bool:
+        """Whether the scope is allowed at the resource."""
+        return any(each.resource == resource and scope in each.scopes for each in self.permissions)
 
     def permission(self, resource: Sequence[str], scope: str | None) -> Permission:
         """What the next access token is for: one resource, and what is asked for of its scopes, or all.
@@ -121,6 +130,7 @@ class Grant:
     def from_record(cls, record: Record) -> Grant:
         """The grant of a stored record."""
         values: Record = {**record, "permissions": permissions_of(record["permissions"])}
+        values["amr"] = tuple(record["amr"])
         return cls(**values)
 
 

@@ -14,8 +14,23 @@ if TYPE_CHECKING:
 
 INACTIVE: Mapping[str, Any] = {"active": False}
 
-# Of an access token; `auth_time` as RFC 9470 §6.2 has it, `act` as RFC 8693 §4.1, `grant_id` is our own.
-TOLD = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "auth_time", "act", "cnf", "grant_id")
+# Of an access token: `auth_time` and `acr` as RFC 9470 §6.2 has them, `act` as RFC 8693 §4.1; `grant_id` is
+# our own.
+TOLD = (
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "jti",
+    "client_id",
+    "scope",
+    "auth_time",
+    "acr",
+    "act",
+    "cnf",
+    "grant_id",
+)
 
 
 class Introspection:

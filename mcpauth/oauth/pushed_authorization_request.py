@@ -14,7 +14,12 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mcpauth.oauth.authorization_request import NoRedirect, RedirectError, check_request_of
+from mcpauth.oauth.authorization_request import (
+    AuthorizationRules,
+    NoRedirect,
+    RedirectError,
+    check_request_of,
+)
 from mcpauth.oauth.errors import InvalidRequest, InvalidRequestUri
 from mcpauth.oauth.form import repeated_names
 from mcpauth.oauth.random_text import random_text
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
 
     from mcpauth.oauth.client import Client
     from mcpauth.oauth.form import Form, Pairs
-    from mcpauth.oauth.resource_registry import ResourceRegistry
 
 KIND = "pushed_authorization_request"
 USED = "used_request_uri"
@@ -44,13 +48,13 @@ class PushedAuthorizationRequests:
     def __init__(
         self,
         store: Store,
-        registry: ResourceRegistry,
+        rules: AuthorizationRules,
         *,
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._store = store
-        self._registry = registry
+        self._rules = rules
         self._now = now
         self._token_bytes = token_bytes
 
@@ -76,7 +80,7 @@ class PushedAuthorizationRequests:
                 raise InvalidRequest("dpop_jkt is not the key of the DPoP proof")
             parameters = [*(pair for pair in parameters if pair[0] != "dpop_jkt"), ("dpop_jkt", key)]
         try:
-            check_request_of(client, parameters, registry=self._registry, browser="", now=self._now())
+            check_request_of(client, parameters, rules=self._rules, browser="", now=self._now())
         except RedirectError as error:
             raise error.error from error
         request_uri = PREFIX + random_text(self._token_bytes)

@@ -69,27 +69,35 @@ class ResourceRegistry:
     """Which resources there are, and which scopes each knows.
 
     `default` is the resource of a request that names none: older clients and the conformance suite send no
-    `resource`. None with a single resource makes that one the default.
+    `resource`. None with a single resource makes that one the default. `identity` is the one at which this
+    server tells who its users are; it is not a protected resource of others, and never the default.
 
     Raises:
         ValueError: no resources, one declared twice, an unknown default, a malformed scope, an `implies` that
             is unknown or runs in a circle, an unknown format. The text names the mend.
     """
 
-    def __init__(self, resources: Sequence[Resource], *, default: str | None = None) -> None:
+    def __init__(
+        self,
+        resources: Sequence[Resource],
+        *,
+        default: str | None = None,
+        identity: Resource | None = None,
+    ) -> None:
         if not resources:
             raise ValueError("resources: declare at least one")
         self.resources = tuple(
             replace(resource, identifier=canonical_resource(resource.identifier)) for resource in resources
         )
-        self._by_identifier = {resource.identifier: resource for resource in self.resources}
-        if len(self._by_identifier) < len(self.resources):
+        self.identity = identity
+        every = (*self.resources, *([identity] if identity is not None else []))
+        self._by_identifier = {resource.identifier: resource for resource in every}
+        if len(self._by_identifier) < len(every):
             raise ValueError("resources: two have the same identifier; declare each once")
         self._implied = {
-            resource.identifier: _implied_scopes(resource.identifier, resource.scopes)
-            for resource in self.resources
+            resource.identifier: _implied_scopes(resource.identifier, resource.scopes) for resource in every
         }
-        for resource in self.resources:
+        for resource in every:
             if resource.access_token_format not in ACCESS_TOKEN_FORMATS:
                 raise ValueError(
                     f"access_token_format of {resource.identifier}: must be one of"
@@ -109,7 +117,7 @@ class ResourceRegistry:
         if default is None:
             return self.resources[0] if len(self.resources) == 1 else None
         resource = self._by_identifier.get(canonical_resource(default))
-        if resource is None:
+        if resource not in self.resources:
             raise ValueError(f"default resource: {default} is not declared; declare it or name another")
         return resource
 

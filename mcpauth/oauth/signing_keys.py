@@ -109,6 +109,11 @@ class SigningKeys:
         """The published key with this id."""
         return next((stored.key for stored in self._published() if stored.key.kid == kid), None)
 
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """With which algorithms tokens in use were signed, or soon will be."""
+        return frozenset(stored.key.algorithm for stored in self._published())
+
     def jwks(self) -> dict[str, Any]:
         """The public keys, RFC 7517 §5."""
         return {"keys": [stored.key.jwk for stored in self._published()]}

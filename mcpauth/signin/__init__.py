@@ -31,7 +31,7 @@ class SignInDelayed(SignInRefused):
 
 
 class SignIn(Protocol):
-    """A way to sign in.
+    """A way to sign in. `acr` and `amr` say what a sign-in by it is worth (OpenID Connect Core §2, RFC 8176).
 
     Whatever was wrong, the same work is done and the same refusal raised, so that nobody can find out who
     has an account.
@@ -43,6 +43,8 @@ class SignIn(Protocol):
     """
 
     method: str
+    acr: str
+    amr: tuple[str, ...]
 
     async def authenticate(self, form: Form, *, address: str) -> User:
         """The user whom the form, sent from a network address, proves."""

@@ -110,6 +110,8 @@ class PasswordSignIn:
     """Turns the fields `username` and `password` into a user."""
 
     method = "password"
+    acr = "urn:mcpauth:acr:password"
+    amr: tuple[str, ...] = ("pwd",)
 
     def __init__(self, users: Users, passwords: Passwords, throttle: Throttle) -> None:
         self._users = users

@@ -13,7 +13,7 @@ from mcpauth.oauth.random_text import random_text
 from mcpauth.oauth.store import Record, Store, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from mcpauth.oauth.user import User, Users
@@ -27,6 +27,8 @@ class Session:
 
     user: User
     auth_time: int
+    acr: str
+    amr: tuple[str, ...]
     request: str
     """Digest of the authorization request for which the user signed in; `prompt=login` asks for that."""
     key: str
@@ -51,8 +53,8 @@ class Sessions:
         self._now = now
         self._token_bytes = token_bytes
 
-    async def begin(self, user: User, *, request_id: str) -> str:
-        """A new session; the value for its cookie."""
+    async def begin(self, user: User, *, request_id: str, acr: str, amr: Sequence[str]) -> str:
+        """A new session; the value for its cookie. `acr` and `amr` say how the user signed in."""
         session_id = random_text(self._token_bytes)
         now = int(self._now())
         record: Record = {
@@ -60,6 +62,8 @@ class Sessions:
             "username": user.username,
             "generation": user.generation,
             "auth_time": now,
+            "acr": acr,
+            "amr": list(amr),
             "request": digest(request_id),
         }
         expires_at = now + int(self.lifetime.total_seconds())
@@ -81,7 +85,14 @@ class Sessions:
             return None
         if (user.user_id, user.generation) != (record["user_id"], record["generation"]):
             return None
-        return Session(user, record["auth_time"], record["request"], digest(session_id))
+        return Session(
+            user=user,
+            auth_time=record["auth_time"],
+            acr=record["acr"],
+            amr=tuple(record["amr"]),
+            request=record["request"],
+            key=digest(session_id),
+        )
 
     async def end(self, session_id: str | None) -> None:
         """Forget a session."""

@@ -138,7 +138,6 @@ class CoreServer:
             asked=(Permission(resource, tuple(scopes)),),
             code_challenge=CHALLENGE,
             state=None,
-            prompt=None,
             login_hint=None,
             created_at=int(self.clock()),
             browser="",

@@ -103,7 +103,6 @@ class Service:
             asked=(Permission(resource, tuple(scopes)),),
             code_challenge=CHALLENGE,
             state=None,
-            prompt=None,
             login_hint=None,
             created_at=int(self.clock()),
             browser="",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -63,6 +65,11 @@ class Prover:
             key or self.key,
             registry=jws.JWSRegistry(algorithms=[str(members["alg"])], strict_check_header=False),
         )
+
+    @staticmethod
+    def ath(token: str) -> str:
+        """The hash of a token that goes into a proof, RFC 9449 §4.2."""
+        return urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
 
 
 @dataclass
@@ -405,6 +412,12 @@ async def test_turned_off_it_is_neither_offered_nor_done() -> None:
         metadata = (await at.server.http.get("/.well-known/oauth-authorization-server")).json()
         assert "dpop_signing_alg_values_supported" not in metadata
         assert (await at.tokens())["token_type"] == "Bearer"
+    settings = replace(FRONT, dpop="off")
+    async with running(settings=settings) as server, server.browser() as browser:
+        code = await browser.to_code(dpop_jkt=Prover(server.clock).key.thumbprint())
+        assert (await browser.redeem(code)).json()["token_type"] == "Bearer", (
+            "an unknown parameter is ignored"
+        )
 
 
 async def test_another_way_of_it_does_not_exist() -> None:

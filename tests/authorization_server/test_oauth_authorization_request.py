@@ -10,6 +10,7 @@ import pytest
 from mcpauth.oauth.authorization_request import (
     AuthorizationRequest,
     AuthorizationRequests,
+    AuthorizationRules,
     NoRedirect,
     RedirectError,
     check_authorization_request,
@@ -17,6 +18,7 @@ from mcpauth.oauth.authorization_request import (
 from mcpauth.oauth.errors import InvalidRequest
 from mcpauth.oauth.form import parse_query
 from mcpauth.oauth.permission import Permission
+from mcpauth.oauth.sign_in_demands import NO_DEMANDS, SignInDemands
 from tests.authorization_server.core_helpers import (
     CHALLENGE,
     LOOPBACK,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from mcpauth.oauth.client import Client
 
 pytestmark = pytest.mark.anyio
+
+RULES = AuthorizationRules(REGISTRY)
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def pairs(client: Client, **changes: str | None) -> list[tuple[str, str]]:
 
 async def check(server: CoreServer, params: list[tuple[str, str]]) -> AuthorizationRequest:
     return await check_authorization_request(
-        params, clients=server.clients, registry=REGISTRY, browser="b", now=server.clock()
+        params, clients=server.clients, rules=RULES, browser="b", now=server.clock()
     )
 
 
@@ -92,7 +96,7 @@ async def test_a_good_request_is_read_whole(server: CoreServer) -> None:
         asked=(Permission(NOTES, ("notes:read", "notes:write")),),
         code_challenge=CHALLENGE,
         state="s t+a%te",
-        prompt="consent",
+        demands=SignInDemands(prompt=("consent",)),
         login_hint="alice",
         created_at=START,
         browser="b",
@@ -281,7 +285,7 @@ async def test_empty_parameters_are_absent(server: CoreServer) -> None:
     """RFC 6749 §3.1."""
     client = await server.public_client()
     request = await check(server, pairs(client, scope="", resource="", state="", prompt="", request=""))
-    assert (request.state, request.prompt) == (None, None)
+    assert (request.state, request.demands) == (None, NO_DEMANDS)
     assert request.asked == (Permission(NOTES, ("notes:read",)),)
 
 

@@ -6,7 +6,6 @@ the authorization server bound the token to.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import quote, urlsplit
 
@@ -15,13 +14,12 @@ from mcpauth_middleware.resource import canonical_resource, origin_of
 from mcpauth_middleware.tokens.dpop_proof import (
     Proof,
     check_request,
-    equal,
+    check_token,
     only_proof,
     read_proof,
     without_query,
 )
 from mcpauth_middleware.tokens.replay import SeenProofs
-from mcpauth_middleware.tokens.thumbprint import unpadded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +74,7 @@ class DpopBinding:
         proofs = [value for name, value in exchange.headers if name == b"dpop"]
         proof = read_proof(only_proof(proofs), key=_bound_key(principal))
         check_request(proof, method=exchange.method, addresses=self._addresses(exchange), now=self._now())
-        expected = unpadded(hashlib.sha256(credentials.token.encode()).digest())
-        if not equal(proof.claims.get("ath"), expected):
-            raise InvalidDpopProof("proof_of_another_token")
+        check_token(proof, credentials.token)
         if self._nonces is not None and not self._nonces.accepts(proof.claims.get("nonce")):
             raise UseDpopNonce(self._nonces.current())
         self._check_first_use(proof)

@@ -6,6 +6,7 @@ authorization server.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ from mcpauth_middleware.errors import InvalidDpopProof, InvalidToken
 from mcpauth_middleware.resource import canonical_resource
 from mcpauth_middleware.tokens.compact import read_compact
 from mcpauth_middleware.tokens.jwks import ALGORITHMS, keys_of
-from mcpauth_middleware.tokens.thumbprint import REQUIRED_MEMBERS, thumbprint
+from mcpauth_middleware.tokens.thumbprint import REQUIRED_MEMBERS, thumbprint, unpadded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -105,6 +106,16 @@ def check_request(proof: Proof, *, method: str, addresses: Collection[str | None
     issued_at = claims.get("iat")
     if type(issued_at) is not int or not now - MAX_AGE_SECONDS < issued_at <= now + MAX_EARLY_SECONDS:
         raise InvalidDpopProof("proof_time")
+
+
+def check_token(proof: Proof, token: str) -> None:
+    """Refuse a proof that was made for a request with another token.
+
+    Raises:
+        InvalidDpopProof: `ath` is missing, or not the token's hash.
+    """
+    if not equal(proof.claims.get("ath"), unpadded(hashlib.sha256(token.encode()).digest())):
+        raise InvalidDpopProof("proof_of_another_token")
 
 
 def _public_key(header: Mapping[str, Any]) -> dict[str, object]:
