@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,12 +17,13 @@ from mcpauth.oauth.errors import InvalidClientMetadata
 from mcpauth.oauth.operator_terms import OperatorTerms
 from mcpauth.settings import ConfigurationError
 from mcpauth.stores.sqlite import SqliteStore
+from tests.authorization_server.dpop_helpers import TOKEN, Key, Prover
 from tests.authorization_server.front_helpers import SETTINGS as FRONT
 from tests.authorization_server.front_helpers import VERIFIER, Browser, running
 from tests.authorization_server.grants_helpers import ISSUER, NOTES, SETTINGS, Service, claims_of, service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     import httpx2
@@ -32,44 +31,6 @@ if TYPE_CHECKING:
     from mcpauth.oauth.client import Client
 
 pytestmark = pytest.mark.anyio
-
-Key = ECKey | OKPKey | RSAKey | OctKey
-TOKEN = f"{ISSUER}/token"
-
-
-@dataclass
-class Prover:
-    """A client's key, with proofs made by joserfc (RFC 9449 §4.2)."""
-
-    now: Callable[[], float]
-    key: Key = field(default_factory=lambda: ECKey.generate_key("P-256"))
-    alg: str = "ES256"
-    made: int = 0
-
-    def proof(self, header: Mapping[str, Any] | None = None, key: Key | None = None, **changed: Any) -> str:
-        """A good proof but for what is changed; None takes a member out."""
-        self.made += 1
-        good: dict[str, Any] = {"typ": "dpop+jwt", "alg": self.alg, "jwk": self.key.as_dict(private=False)}
-        members: dict[str, Any] = good | dict(header or {})
-        claims: dict[str, Any] = {
-            "jti": f"{id(self)}-{self.made}",
-            "htm": "POST",
-            "htu": TOKEN,
-            "iat": int(self.now()),
-        }
-        claims |= changed
-        head: dict[str, Any] = {name: value for name, value in members.items() if value is not None}
-        return jws.serialize_compact(
-            head,
-            json.dumps({name: value for name, value in claims.items() if value is not None}),
-            key or self.key,
-            registry=jws.JWSRegistry(algorithms=[str(members["alg"])], strict_check_header=False),
-        )
-
-    @staticmethod
-    def ath(token: str) -> str:
-        """The hash of a token that goes into a proof, RFC 9449 §4.2."""
-        return urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
 
 
 @dataclass

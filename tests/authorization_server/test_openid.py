@@ -11,6 +11,7 @@ import pytest
 from mcpauth.oauth.identity import identity_resource
 from mcpauth.oauth.resource_registry import Resource, Scope
 from mcpauth.settings import ConfigurationError, Settings
+from tests.authorization_server.dpop_helpers import Prover
 from tests.authorization_server.front_helpers import (
     ISSUER,
     NOTES,
@@ -24,7 +25,6 @@ from tests.authorization_server.front_helpers import (
     running,
 )
 from tests.authorization_server.grants_helpers import claims_of
-from tests.authorization_server.test_dpop_at_the_server import Prover
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

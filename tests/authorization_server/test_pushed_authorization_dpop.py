@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcpauth.events import AuthorizationPushRefused
+from tests.authorization_server.dpop_helpers import Prover
 from tests.authorization_server.front_helpers import ISSUER, SETTINGS, Browser, Running, answer_of, running
-from tests.authorization_server.test_dpop_at_the_server import Prover
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
