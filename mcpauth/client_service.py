@@ -13,6 +13,7 @@ from mcpauth.oauth.client_authentication.private_key_jwt import PrivateKeyJwt
 from mcpauth.oauth.client_keys import ClientKeys
 from mcpauth.oauth.documented_clients import DocumentedClients
 from mcpauth.oauth.fetch_budget import FetchBudget
+from mcpauth.oauth.workload_client import DeclaredClients, WorkloadAssertion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ def client_service(
             private_use_schemes=schemes,
             now=now,
         )
+    trusted = settings.trusted()
+    of_workloads = (WorkloadAssertion(trusted),) if "workload" in trusted.kinds else ()
     assertions = PrivateKeyJwt(
         ClientKeys(fetch, budget, now=now),
         store,
@@ -62,5 +65,7 @@ def client_service(
     return ClientService(
         registered=registered,
         known=known,
-        authenticator=ClientAuthenticator(known, (assertions, *METHODS), events=events, now=now),
+        authenticator=ClientAuthenticator(
+            DeclaredClients(known, trusted), (assertions, *of_workloads, *METHODS), events=events, now=now
+        ),
     )

@@ -141,6 +141,51 @@ class ClientTokenIssued(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AssertionTokenIssued(Event):
+    """An assertion (RFC 7523) became an access token: `subject` of `issuer` is the user here, or the client.
+
+    User and grant are None where a workload got it in its own name.
+    """
+
+    client_id: str
+    user_id: str | None
+    grant_id: str | None
+    issuer: str
+    subject: str
+    assertion_id: str | None
+    resource: str
+    scopes: tuple[str, ...]
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssertionRefused(Event):
+    """An assertion did not. `reason` says what the answer must not.
+
+    What it says of itself is cut to a length that a journal can bear, and is its issuer's word only if
+    `proved`.
+    """
+
+    refused = True
+
+    client_id: str
+    issuer: str | None
+    subject: str | None
+    assertion_id: str | None
+    proved: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserProvisioned(Event):
+    """Somebody whom an identity provider vouches for became a user."""
+
+    user_id: str
+    issuer: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenExchanged(Event):
     """A resource server got a token at another resource for the one it was called with (`subject_token_id`).
 

@@ -24,6 +24,8 @@ from mcpauth.endpoints.pushed_authorization_request import PushedAuthorizationRe
 from mcpauth.endpoints.sign_in import SignInEndpoint
 from mcpauth.events import Events, Listener
 from mcpauth.oauth.authorization_request import AuthorizationRequests, AuthorizationRules
+from mcpauth.oauth.id_jag import PROFILE
+from mcpauth.oauth.issuer_keys import IssuerKeys
 from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.signing_keys import kept_fresh
@@ -41,7 +43,7 @@ from mcpauth.token_service import TokenService, token_service
 from mcpauth.web.cookies import browser_cookie, session_cookie
 from mcpauth.web.cors import any_origin_route
 from mcpauth.web.csrf import CsrfTokens
-from mcpauth.web.fetch import SafeFetch
+from mcpauth.web.fetch import SafeFetch, internal_fetch
 from mcpauth.web.throttle import Throttle
 from mcpauth_middleware.audit.journal import AuditJournal
 
@@ -64,13 +66,15 @@ def create_app(
     sign_in: SignIn | None = None,
     listeners: Sequence[Listener] = (),
     fetch: Fetch | None = None,
+    fetch_internal: Fetch | None = None,
     now: Clock = time.time,
 ) -> Starlette:
     """The authorization server of these settings, as an ASGI app; its lifespan opens what it needs.
 
     A `store` that is passed in stays the caller's to close; without one, the settings' database is opened.
     `sign_in` is by user name and password unless another way is passed in. `listeners` are told every event.
-    `fetch` is how documents of clients are fetched; without it only from public addresses.
+    `fetch` is how others' documents and keys are fetched (without it from public addresses only),
+    and `fetch_internal` how the keys of issuers with `private_network` are.
     """
     pages = Pages(settings.issuer)
     errors = ErrorPages(pages)
@@ -91,7 +95,8 @@ def create_app(
                 told.append(recorded_in(journal))
             told.append(confirming(opened, now=now))
             outside = fetch if fetch is not None else SafeFetch(now=now)
-            parts = await _build(settings, opened, sign_in, Events(*told), pages, outside, now)
+            inside = fetch_internal if fetch_internal is not None else internal_fetch(now=now)
+            parts = await _build(settings, opened, sign_in, Events(*told), pages, outside, inside, now)
             closing.push_async_callback(parts.tokens.feed.aclose)
             await closing.enter_async_context(kept_fresh(parts.tokens.keys))
             app.state.revocation_feed = parts.tokens.feed
@@ -141,6 +146,7 @@ async def _build(
     events: Events,
     pages: Pages,
     fetch: Fetch,
+    fetch_internal: Fetch,
     now: Clock,
 ) -> _Parts:
     registry = settings.registry()
@@ -152,6 +158,7 @@ async def _build(
         users=users,
         clients=clients.registered,
         authenticator=clients.authenticator,
+        issuer_keys=IssuerKeys(fetch, fetch_internal, now=now),
         events=events,
         now=now,
     )
@@ -216,6 +223,7 @@ async def _build(
                 signing_algorithms={settings.signing_algorithm, *tokens.keys.algorithms},
                 acr_values=rules.acr_values_supported,
                 pushed_only=settings.require_pushed_authorization_requests,
+                grant_profiles=[PROFILE] if "id-jag" in settings.trusted().kinds else (),
             )
         ),
     )

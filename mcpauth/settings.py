@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
 from mcpauth.oauth.domain_policy import DomainPolicy
@@ -22,8 +22,12 @@ from mcpauth.oauth.key_pair import ALGORITHMS, DEFAULT_ALGORITHM
 from mcpauth.oauth.redirect_uri import BROWSER_SCHEMES, PRIVATE_USE_SCHEMES
 from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
 from mcpauth.oauth.token_exchange import ExchangeRule, ExchangeRules
+from mcpauth.oauth.trusted_issuers import TrustedIssuers
 from mcpauth_middleware.resource import is_loopback_host
 from mcpauth_middleware.tokens.dpop import DpopMode
+
+if TYPE_CHECKING:
+    from mcpauth.oauth.trusted_issuer import TrustedIssuer
 
 _ISSUER = re.compile(
     r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:[0-9]{1,5})?(?P<path>(/[A-Za-z0-9._~-]+)*)"
@@ -100,6 +104,8 @@ class Settings:
     """Whether clients may ask who the user is (OpenID Connect)."""
     token_exchange: tuple[ExchangeRule, ...] = ()
     """Which resource servers may exchange users' tokens, and for what (RFC 8693)."""
+    trusted_issuers: tuple[TrustedIssuer, ...] = ()
+    """Whose assertions become tokens: identity providers of enterprises, and platforms (RFC 7523)."""
     audit_journal: str | None = None
     """A path for the server's own audit journal, `-` for standard output."""
 
@@ -129,6 +135,11 @@ class Settings:
             self.exchange_rules()
         except ValueError as error:
             raise ConfigurationError("token_exchange", str(error)) from None
+        try:
+            self.trusted()
+        except ValueError as error:
+            field, _, problem = str(error).partition(": ")
+            raise ConfigurationError(f"trusted_issuers{field}", problem) from None
 
     @property
     def in_memory(self) -> bool:
@@ -157,6 +168,10 @@ class Settings:
     def exchange_rules(self) -> ExchangeRules:
         """The rules of token exchange, checked against the resources."""
         return ExchangeRules(self.token_exchange, self.registry())
+
+    def trusted(self) -> TrustedIssuers:
+        """The trusted issuers, checked against the resources."""
+        return TrustedIssuers(self.trusted_issuers, self.registry(), own=self.issuer)
 
 
 def _check_issuer(issuer: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,18 +17,22 @@ from mcpauth.oauth.encryption_keys import read_keys
 from mcpauth.oauth.resource_registry import Resource, Scope
 from mcpauth.oauth.token_exchange import ExchangeRule
 from mcpauth.settings import DEFAULT_DATABASE, ConfigurationError, Settings
+from mcpauth.settings_issuers import trusted_issuers
+from mcpauth.settings_values import Wrong as _Wrong
+from mcpauth.settings_values import duration as _duration
+from mcpauth.settings_values import integer as _integer
+from mcpauth.settings_values import row as _row
+from mcpauth.settings_values import switch as _switch
+from mcpauth.settings_values import tables as _tables
+from mcpauth.settings_values import text as _text
+from mcpauth.settings_values import texts as _texts
 from mcpauth_middleware.resource import canonical_resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 _PREFIX = "MCPAUTH_"
 _ENCRYPTION_KEY = "encryption_key"
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class _Wrong(ValueError):
-    """What is wrong with one value; the caller knows the field and its source."""
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -69,12 +72,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _from_file(table: Mapping[str, Any], source: str, path: Path | None) -> dict[str, Any]:
     values = _row(
-        table, _FIELDS, "", source, also=("resources", "client_id_metadata_documents", "token_exchange")
+        table,
+        _FIELDS,
+        "",
+        source,
+        also=("resources", "client_id_metadata_documents", "token_exchange", "trusted_issuers"),
     )
     if "resources" in table:
         values |= _resources(table["resources"], source)
     if "token_exchange" in table:
         values["token_exchange"] = _exchanges(table["token_exchange"], source)
+    if "trusted_issuers" in table:
+        folder = path.parent if path is not None else Path()
+        values["trusted_issuers"] = trusted_issuers(table["trusted_issuers"], source, folder)
     if "client_id_metadata_documents" in table:
         values |= _documents(table["client_id_metadata_documents"], source)
     if path is not None:
@@ -129,73 +139,6 @@ def _encryption_keys(
 
 def _variable(field: str) -> str:
     return _PREFIX + field.upper()
-
-
-def _row(
-    table: Mapping[str, Any],
-    fields: Mapping[str, Callable[[object], Any]],
-    where: str,
-    source: str,
-    *,
-    also: tuple[str, ...] = (),
-    required: tuple[str, ...] = (),
-) -> dict[str, Any]:
-    """The parsed values of one table; `also` names keys that the caller reads itself."""
-    _refuse_unknown(table, (*fields, *also), where, source)
-    for field in required:
-        if not table.get(field):
-            raise ConfigurationError(f"{where}{field}", "is missing", source=source)
-    values: dict[str, Any] = {}
-    for field in fields.keys() & table.keys():
-        try:
-            values[field] = fields[field](table[field])
-        except _Wrong as wrong:
-            raise ConfigurationError(f"{where}{field}", str(wrong), source=source) from None
-    return values
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], where: str, source: str) -> None:
-    for key in table:
-        if key not in known:
-            meant = difflib.get_close_matches(key, known, n=1)
-            advice = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(sorted(known))}"
-            raise ConfigurationError(f"{where}{key}", f"is no setting; {advice}", source=source)
-
-
-# Values: each parser takes what TOML gives, and says what it would have liked.
-
-
-def _text(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise _Wrong(f"must be text in quotes (got {raw!r})")
-    if any(ord(character) < 32 or ord(character) == 127 for character in raw):
-        raise _Wrong(f"must not contain control characters (got {raw!r})")
-    return raw
-
-
-def _integer(raw: object) -> int:
-    if not isinstance(raw, int) or isinstance(raw, bool):
-        raise _Wrong(f"must be a whole number (got {raw!r})")
-    return raw
-
-
-def _switch(raw: object) -> bool:
-    if not isinstance(raw, bool):
-        raise _Wrong(f"must be true or false (got {raw!r})")
-    return raw
-
-
-def _texts(raw: object) -> tuple[str, ...]:
-    if not isinstance(raw, list):
-        raise _Wrong(f"must be a list of texts (got {raw!r})")
-    return tuple(_text(item) for item in cast("list[object]", raw))
-
-
-def _duration(raw: object) -> timedelta:
-    parts = re.fullmatch(r"([0-9]{1,9})([smhd])", raw) if isinstance(raw, str) else None
-    if parts is None:
-        raise _Wrong(f'must be a duration such as "90s", "10m", "12h" or "30d" (got {raw!r})')
-    return timedelta(**{_UNITS[parts[2]]: int(parts[1])})
 
 
 def _integer_text(text: str) -> object:
@@ -281,15 +224,6 @@ def _resources(raw: object, source: str) -> dict[str, Any]:
             "resources", f"only one can be the default (got {', '.join(defaults)})", source=source
         )
     return {"resources": tuple(resources), "default_resource": defaults[0] if defaults else None}
-
-
-def _tables(raw: object, where: str, source: str) -> list[tuple[str, dict[str, Any]]]:
-    """The tables of `[[where]]`, each with the name under which an error speaks of it."""
-    rows = cast("list[object]", raw) if isinstance(raw, list) else [raw]
-    if not all(isinstance(row, dict) for row in rows):
-        name = re.sub(r"\[[0-9]+\]", "", where)
-        raise ConfigurationError(where, f"must be written as [[{name}]] tables", source=source)
-    return [(f"{where}[{number}].", cast("dict[str, Any]", row)) for number, row in enumerate(rows, start=1)]
 
 
 # The table of client ID metadata documents.

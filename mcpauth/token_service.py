@@ -14,11 +14,14 @@ from mcpauth.endpoints.userinfo import UserinfoEndpoint
 from mcpauth.grants.authorization_code import AuthorizationCodeGrant
 from mcpauth.grants.client_credentials import GRANT_TYPE as CLIENT_CREDENTIALS
 from mcpauth.grants.client_credentials import ClientCredentialsGrant
+from mcpauth.grants.jwt_bearer import JwtBearerGrant
 from mcpauth.grants.refresh_token import RefreshTokenGrant
 from mcpauth.grants.token_exchange import TokenExchangeGrant
 from mcpauth.oauth.access_token import AccessTokens
+from mcpauth.oauth.assertion import Assertions
 from mcpauth.oauth.authorization_code import AuthorizationCodes
 from mcpauth.oauth.dpop import DpopProofs
+from mcpauth.oauth.federated_identity import FederatedIdentities
 from mcpauth.oauth.grant import Grants
 from mcpauth.oauth.id_token import IdTokens
 from mcpauth.oauth.introspection import Introspection
@@ -30,6 +33,8 @@ from mcpauth.oauth.revocation_list import RevocationList
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.signing_keys import SigningKeys
 from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
+from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
+from mcpauth.oauth.workload_client import DeclaredClients
 from mcpauth_middleware.tokens.dpop_nonce import DpopNonces
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from mcpauth.grants import GrantType
     from mcpauth.oauth.client import Clients
     from mcpauth.oauth.client_authentication import ClientAuthenticator
+    from mcpauth.oauth.issuer_keys import IssuerKeys
     from mcpauth.oauth.store import Store
     from mcpauth.oauth.user import Users
     from mcpauth.settings import Settings
@@ -69,11 +75,12 @@ async def token_service(
     users: Users,
     clients: Clients,
     authenticator: ClientAuthenticator,
+    issuer_keys: IssuerKeys,
     events: Events,
     now: Callable[[], float],
 ) -> TokenService:
     """The token service of these settings, over this store."""
-    registry = settings.registry()
+    registry, trusted = settings.registry(), settings.trusted()
     keys = await SigningKeys.load(
         store,
         now,
@@ -115,7 +122,11 @@ async def token_service(
         events=events,
     )
     introspection = Introspection(
-        issued, refresh_tokens=refresh_tokens, grants=grants, clients=clients, issuer=settings.issuer
+        issued,
+        refresh_tokens=refresh_tokens,
+        grants=grants,
+        clients=DeclaredClients(clients, trusted),
+        issuer=settings.issuer,
     )
     feed = RevocationFeed(revocations)
     nonces = (
@@ -151,6 +162,17 @@ async def token_service(
     if rules := settings.exchange_rules():
         grant_types[TOKEN_EXCHANGE] = TokenExchangeGrant(
             rules=rules, tokens=issued, grants=grants, access_tokens=access_tokens, events=events
+        )
+    if trusted:
+        grant_types[JWT_BEARER] = JwtBearerGrant(
+            issuer=settings.issuer,
+            assertions=Assertions(trusted, issuer_keys, store, now=now),
+            identities=FederatedIdentities(store, users, now=now),
+            registry=registry,
+            grants=grants,
+            access_tokens=access_tokens,
+            events=events,
+            now=now,
         )
     return TokenService(
         keys=keys,

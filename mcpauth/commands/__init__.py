@@ -7,6 +7,7 @@ import click
 from mcpauth import __version__
 from mcpauth.commands.clients import clients
 from mcpauth.commands.grants import grants
+from mcpauth.commands.identities import link, unlink
 from mcpauth.commands.init import init
 from mcpauth.commands.keys import keys
 from mcpauth.commands.policy import policy
@@ -23,3 +24,5 @@ def mcpauth() -> None:
 
 for _command in (serve, init, users, clients, grants, keys, policy, registration_tokens):
     mcpauth.add_command(_command)
+users.add_command(link)
+users.add_command(unlink)

@@ -26,6 +26,7 @@ from mcpauth.oauth.client import Client, Clients
 from mcpauth.oauth.errors import OAuthError
 from mcpauth.oauth.operator_keys import with_keys
 from mcpauth.oauth.operator_registration import CLIENT_CREDENTIALS, operator_metadata, operator_terms
+from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
 from mcpauth.pages.text import shown
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def clients() -> None:
     "--grant-type",
     "grant_types",
     multiple=True,
-    type=click.Choice([CLIENT_CREDENTIALS]),
-    help="client_credentials: a machine that gets tokens in its own name; needs --scope.",
+    type=click.Choice([CLIENT_CREDENTIALS, JWT_BEARER]),
+    help="client_credentials: a machine that gets tokens in its own name; needs --scope."
+    " ...jwt-bearer: a client that hands in assertions of an identity provider, which [[trusted_issuers]]"
+    " has to name.",
 )
 @click.option("--scope", "scopes", multiple=True, help="The most that a machine may have.")
 @click.option("--resource", "resources", multiple=True, help="Where a machine may have it.")
@@ -94,6 +97,7 @@ def add(
             redirect_uris=redirect_uris,
             confidential=confidential,
             private_use_schemes=settings.private_use_schemes,
+            assertions=JWT_BEARER in grant_types,
         )
         metadata = with_keys(metadata, jwks=jwks.read() if jwks is not None else None, jwks_uri=jwks_uri)
     except OAuthError as error:

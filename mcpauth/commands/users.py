@@ -22,7 +22,9 @@ from mcpauth.commands.common import (
     run,
     settings_from,
 )
+from mcpauth.oauth.federated_identity import FederatedIdentities, FederatedIdentity
 from mcpauth.oauth.user import User, Users, check_username
+from mcpauth.pages.text import shown
 from mcpauth.signin.password import Passwords, check_password
 
 if TYPE_CHECKING:
@@ -41,17 +43,23 @@ def users() -> None:
 @users.command()
 @click.argument("username")
 @_password_stdin
+@click.option("--no-password", is_flag=True, help="Somebody for whom another server vouches; see link.")
 @config_option
 @json_option
-def add(username: str, *, password_stdin: bool, config: Path | None, as_json: bool) -> None:
+def add(
+    username: str, *, password_stdin: bool, no_password: bool, config: Path | None, as_json: bool
+) -> None:
     """Add a user; asks for the password."""
     settings = settings_from(config)
     _checked_username(username)
-    password = _new_password(from_stdin=password_stdin)
+    if no_password and password_stdin:
+        raise Misuse("--no-password and --password-stdin exclude each other")
+    password = None if no_password else _new_password(from_stdin=password_stdin)
 
     async def work() -> User:
         async with lasting_store(settings) as store:
-            user = await Users(store, now=time.time).add(username, await Passwords().hash(password))
+            password_hash = await Passwords().hash(password) if password is not None else None
+            user = await Users(store, now=time.time).add(username, password_hash)
         return user or refuse(f"there is a user {username} already")
 
     user = run(work)
@@ -65,21 +73,29 @@ def list_(*, config: Path | None, as_json: bool) -> None:
     """List the users."""
     settings = settings_from(config)
 
-    async def work() -> list[User]:
+    async def work() -> list[tuple[User, list[FederatedIdentity]]]:
         async with lasting_store(settings) as store:
-            return await Users(store, now=time.time).list()
+            kept = Users(store, now=time.time)
+            identities = FederatedIdentities(store, kept, now=time.time)
+            return [(user, await identities.of(user.user_id)) for user in await kept.list()]
 
     found = run(work)
     if as_json:
-        print_json([_as_json(user) for user in found])
+        print_json([_as_json(user) | {"identities": _identities(linked)} for user, linked in found])
     elif not found:
         click.echo("No users. Add one with: mcpauth users add NAME")
     else:
         rows = [
-            (user.username, user.user_id, moment(user.created_at), "disabled" if user.disabled else "")
-            for user in found
+            (
+                user.username,
+                user.user_id,
+                moment(user.created_at),
+                ", ".join(shown(f"{each.subject} of {each.issuer}", 80) for each in linked),
+                "disabled" if user.disabled else "",
+            )
+            for user, linked in found
         ]
-        print_table(("USER NAME", "ID (sub)", "CREATED", ""), rows)
+        print_table(("USER NAME", "ID (sub)", "CREATED", "VOUCHED FOR AS", ""), rows)
 
 
 @users.command()
@@ -95,7 +111,10 @@ def passwd(username: str, *, password_stdin: bool, config: Path | None) -> None:
         password_hash = await Passwords().hash(password)
         async with lasting_store(settings) as store:
             kept = Users(store, now=time.time)
-            _changed(await kept.set_password(await existing_user(kept, username), password_hash), username)
+            user = await existing_user(kept, username)
+            if user.password_hash is None:
+                refuse(f"{username} has no password: another server vouches for them")
+            _changed(await kept.set_password(user, password_hash), username)
 
     run(work)
     click.echo(f"{username} has a new password and is signed out everywhere.")
@@ -160,3 +179,7 @@ def _as_json(user: User) -> dict[str, object]:
         "disabled": user.disabled,
         "created_at": user.created_at,
     }
+
+
+def _identities(linked: list[FederatedIdentity]) -> list[dict[str, str]]:
+    return [{"issuer": each.issuer, "subject": each.subject} for each in linked]

@@ -19,7 +19,7 @@ from mcpauth.web.responses import oauth_errors
 from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS as DPOP_ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -52,11 +52,13 @@ def metadata_document(
     signing_algorithms: Collection[str] = (),
     acr_values: Collection[str] = (),
     pushed_only: bool = False,
+    grant_profiles: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The metadata of this server.
 
     `registration` tells whether clients may register themselves, `dpop` whether tokens can be bound to keys,
     `pushed_only` whether authorization requests have to be pushed (RFC 9126 §5).
+    `grant_profiles` are the kinds of assertions about users that are taken; whose, it does not say.
 
     Raises:
         ValueError: the issuer cannot be one (RFC 8414 §2), found by Authlib's check of the whole document.
@@ -96,6 +98,8 @@ def metadata_document(
         document["acr_values_supported"] = list(acr_values)  # RFC 9470 §7
     if registry.identity is not None:
         document |= _openid_members(registry.identity.identifier, signing_algorithms)
+    if grant_profiles:
+        document["authorization_grant_profiles_supported"] = list(grant_profiles)
     if registration:
         document["registration_endpoint"] = f"{base}/register"
     AuthorizationServerMetadata(document).validate()

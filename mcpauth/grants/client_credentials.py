@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from mcpauth.events import ClientTokenIssued, Events
 from mcpauth.grants import TokenRequest, TokenResponse, token_response
-from mcpauth.oauth.errors import InvalidScope, InvalidTarget, UnauthorizedClient
-from mcpauth.oauth.permission import Permission
+from mcpauth.oauth.errors import UnauthorizedClient
+from mcpauth.oauth.own_name import permission_in_own_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mcpauth.oauth.access_token import AccessTokens
-    from mcpauth.oauth.client import Client
-    from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
+    from mcpauth.oauth.resource_registry import ResourceRegistry
 
 GRANT_TYPE = "client_credentials"
 
@@ -43,38 +40,22 @@ class ClientCredentialsGrant:
         client, form = request.client, request.form
         if client.is_public or client.source != "pre-registered" or not client.terms.scopes:
             raise UnauthorizedClient("the client may not have tokens in its own name")
-        resource = self._resource(client, form.all("resource"))
-        scopes = self._scopes(client, resource, form.optional("scope"))
-        permission = Permission(resource.identifier, scopes)
+        permission = permission_in_own_name(
+            self._registry,
+            resources=client.terms.resources,
+            scopes=client.terms.scopes,
+            resource=form.all("resource"),
+            scope=form.optional("scope"),
+        )
         access_token = await self._access_tokens.mint_for_client(
             client.client_id, permission, key=request.key
         )
         await self._events.emit(
             ClientTokenIssued(
                 client_id=client.client_id,
-                resource=resource.identifier,
-                scopes=scopes,
+                resource=permission.resource,
+                scopes=permission.scopes,
                 token_id=access_token.token_id,
             )
         )
         return token_response(access_token, None)
-
-    def _resource(self, client: Client, requested: Sequence[str]) -> Resource:
-        # The default resource is for users' clients. A machine that has one resource means that one.
-        if not requested and len(client.terms.resources) != 1:
-            raise InvalidTarget("name the resource: the client may use several")
-        resource = self._registry.resolve(requested or client.terms.resources)
-        if resource.identifier not in client.terms.resources:
-            raise InvalidTarget("the resource is not one of the client's")
-        return resource
-
-    def _scopes(self, client: Client, resource: Resource, requested: str | None) -> tuple[str, ...]:
-        """What is asked for, or without `scope` all; never more than the client's, whatever is default."""
-        ceiling = self._registry.scopes_for(resource, " ".join(client.terms.scopes))
-        if requested is None:
-            return ceiling
-        asked = self._registry.scopes_for(resource, requested)
-        scopes = tuple(name for name in asked if name in ceiling)
-        if not scopes:
-            raise InvalidScope("the scope is not one of the client's")
-        return scopes

@@ -98,10 +98,16 @@ class AccessTokens:
         return await self._make(claims, permission, key)
 
     async def mint_for_client(
-        self, client_id: str, permission: Permission, *, key: str | None = None
+        self,
+        client_id: str,
+        permission: Permission,
+        *,
+        key: str | None = None,
+        no_later_than: float = math.inf,
     ) -> AccessToken:
         """A token that a client gets in its own name: its `sub` is the client (RFC 9068 §2.2)."""
-        return await self._make({"sub": client_id, "client_id": client_id}, permission, key)
+        claims = {"sub": client_id, "client_id": client_id}
+        return await self._make(claims, permission, key, no_later_than=no_later_than)
 
     async def mint_from(
         self,

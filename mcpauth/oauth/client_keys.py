@@ -71,8 +71,8 @@ def _usable(keys: KeySet) -> bool:
     return any(keys.find(None, algorithm) for algorithm in SIGNING_ALGORITHMS)
 
 
-def _find(keys: KeySet, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-    # A key that was published without a `kid` may be the one that is meant.
+def find_keys(keys: KeySet, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+    """The keys of a set that may have signed; one that was published without a `kid` may be meant."""
     return keys.find(kid, algorithm) or [key for key in keys.find(None, algorithm) if key.kid is None]
 
 
@@ -95,10 +95,10 @@ class ClientKeys:
         """
         uri = client.metadata.get("jwks_uri")
         if not isinstance(uri, str):
-            return _find(KeySet.from_document(client.metadata.get("jwks", {"keys": []})), kid, algorithm)
-        found = _find(await self._fetched(uri), kid, algorithm)
+            return find_keys(KeySet.from_document(client.metadata.get("jwks", {"keys": []})), kid, algorithm)
+        found = find_keys(await self._fetched(uri), kid, algorithm)
         # A key that is not there may have been published a moment ago.
-        return found or _find(await self._fetched(uri, renew=True), kid, algorithm)
+        return found or find_keys(await self._fetched(uri, renew=True), kid, algorithm)
 
     async def _fetched(self, uri: str, *, renew: bool = False) -> KeySet:
         try:

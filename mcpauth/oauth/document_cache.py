@@ -45,11 +45,14 @@ class _Outcome(Generic[T]):
     failure: Exception | None
     at: float
     until: float
+    renewal: Exception | None = None
+    """Why the latest attempt to renew the value came to nothing."""
 
-    def get(self) -> T:
-        if self.failure is not None:
+    def get(self, *, renew: bool = False) -> T:
+        failure = self.failure or (self.renewal if renew else None)
+        if failure is not None:
             # The same error may be raised many times: each time it begins anew.
-            raise self.failure.with_traceback(None)
+            raise failure.with_traceback(None)
         assert self.value is not None  # noqa: S101 - an outcome is one or the other
         return self.value
 
@@ -90,27 +93,27 @@ class DocumentCache(Generic[T]):
         """The document. `renew` asks for it anew, unless that was done in the last minute.
 
         Raises:
-            FetchFailed: it could not be had, now or less than a minute ago.
+            FetchFailed: it could not be had, now or less than a minute ago; nor, if asked for, anew.
             OAuthError: `read` refused it, or the budget is spent.
         """
         while True:
             kept = self._kept.get(url.text)
             if kept is not None and self._still_good(kept, renew=renew):
                 self._kept.move_to_end(url.text)
-                return kept.get()
+                return kept.get(renew=renew)
             under_way = self._under_way.get(url.text)
             if under_way is None:
-                return await self._load(url)
+                return (await self._load(url)).get(renew=renew)
             await under_way.done.wait()
             if under_way.outcome is not None:
-                return under_way.outcome.get()
+                return under_way.outcome.get(renew=renew)
             # Whoever was fetching it hung up, or could not: somebody else has to try.
 
     def _still_good(self, kept: _Outcome[T], *, renew: bool) -> bool:
         recent = kept.at > self._now() - BACK_OFF_SECONDS
         return kept.until > self._now() and (recent or not renew)
 
-    async def _load(self, url: HttpsUrl) -> T:
+    async def _load(self, url: HttpsUrl) -> _Outcome[T]:
         under_way = self._under_way[url.text] = _UnderWay[T]()
         try:
             under_way.outcome = self._unless_known(url.text, await self._outcome(url))
@@ -118,7 +121,7 @@ class DocumentCache(Generic[T]):
             del self._under_way[url.text]
             under_way.done.set()
         self._keep(url.text, under_way.outcome)
-        return under_way.outcome.get()
+        return under_way.outcome
 
     async def _outcome(self, url: HttpsUrl) -> _Outcome[T]:
         at = self._now()
@@ -139,7 +142,7 @@ class DocumentCache(Generic[T]):
         kept = self._kept.get(url)
         if outcome.failure is None or kept is None or kept.failure is not None or kept.until <= self._now():
             return outcome
-        return replace(kept, at=outcome.at)
+        return replace(kept, at=outcome.at, renewal=outcome.failure)
 
     def _seconds(self, fresh_for: int | None) -> int:
         seconds = self._limits.default_seconds if fresh_for is None else fresh_for

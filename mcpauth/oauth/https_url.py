@@ -40,8 +40,10 @@ class HttpsUrl:
         return f"{self.host}:{self.port}"
 
 
-def https_url(text: str) -> HttpsUrl:
+def https_url(text: str, *, local_names: bool = False) -> HttpsUrl:
     """The parts of a URL that may be fetched, as far as its text tells.
+
+    `local_names` lets names of a local network pass: for URLs that an operator names.
 
     Raises:
         ValueError: another scheme, an address or a local name as host, user information, a fragment, a dot
@@ -53,7 +55,7 @@ def https_url(text: str) -> HttpsUrl:
     port = int(match["port"] or 443)
     if port > 65535 or len(match["host"]) > _MAX_HOST:
         raise ValueError("no valid host and port")
-    if match["host"].endswith(_LOCAL_NAMES):
+    if not local_names and match["host"].endswith(_LOCAL_NAMES):
         raise ValueError("the host is a local name")
     if any(_DOT.sub(".", segment) in (".", "..") for segment in match["path"].split("/")):
         raise ValueError("a dot segment in the path")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcpauth.oauth.client_metadata import PUBLIC, ClientMetadata, check_client_metadata, visible
 from mcpauth.oauth.operator_terms import OperatorTerms
 from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
+from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
 from mcpauth_middleware.resource import canonical_resource
 
 if TYPE_CHECKING:
@@ -56,8 +57,11 @@ def operator_metadata(
     redirect_uris: Sequence[str],
     confidential: bool,
     private_use_schemes: Collection[str],
+    assertions: bool = False,
 ) -> ClientMetadata:
     """The metadata of a client on these terms. With redirect URIs users can let it act for them, too.
+
+    `assertions` is for one that hands in those of an identity provider.
 
     Raises:
         InvalidRedirectUri, InvalidClientMetadata: what no client can be registered with.
@@ -66,6 +70,7 @@ def operator_metadata(
     of_its_own = (
         *([CLIENT_CREDENTIALS] if terms.scopes else []),
         *([TOKEN_EXCHANGE] if terms.serves else []),
+        *([JWT_BEARER] if assertions else []),
     )
     method = "client_secret_basic" if confidential or of_its_own else PUBLIC
     if not redirect_uris:

@@ -25,7 +25,8 @@ class User:
 
     user_id: str
     username: str
-    password_hash: str
+    password_hash: str | None
+    """None: no password is theirs, another server vouches for them."""
     disabled: bool
     generation: int
     """Counts what ends every session at once: a new password, being disabled."""
@@ -75,8 +76,8 @@ class Users:
         self._now = now
         self._token_bytes = token_bytes
 
-    async def add(self, username: str, password_hash: str) -> User | None:
-        """A new user, or None when the name is taken."""
+    async def add(self, username: str, password_hash: str | None) -> User | None:
+        """A new user, or None when the name is taken. Without a hash nobody can sign in with a password."""
         user = User(
             user_id=self._token_bytes(16).hex(),
             username=check_username(username),

@@ -137,7 +137,7 @@ class PasswordSignIn:
         return user
 
     async def _renew(self, user: User, password: str) -> None:
-        if self._passwords.outdated(user.password_hash):
+        if user.password_hash is not None and self._passwords.outdated(user.password_hash):
             # Not now, if the server is busy: the next sign-in will do.
             with contextlib.suppress(TooManyHashes):
                 await self._users.rehash(user, await self._passwords.hash(password))

@@ -23,7 +23,7 @@ import httpx2
 from mcpauth.oauth.fetching import Fetched, FetchFailed
 from mcpauth.oauth.https_url import HttpsUrl, https_url
 from mcpauth.web.freshness import fresh_for
-from mcpauth.web.public_address import Address, is_public
+from mcpauth.web.public_address import Address, is_public, is_public_or_internal
 from mcpauth_middleware.message.strict_json import StrictJsonError, parse
 
 if TYPE_CHECKING:
@@ -60,14 +60,15 @@ async def connect(address: Address, port: int) -> httpcore2.AsyncNetworkStream:
 class SafeFetch:
     """Fetches JSON documents; see `Fetch`.
 
-    `permits` decides about each address. A test that serves documents on loopback passes its own; there is no
-    setting for it.
+    `permits` decides about each address, and `local_names` whether a host may have a name of a local network:
+    for URLs that an operator names. A test that serves documents on loopback passes its own.
     """
 
     def __init__(
         self,
         *,
         permits: Callable[[Address], bool] = is_public,
+        local_names: bool = False,
         resolve: Resolve = resolve,
         connect: Connect = connect,
         ssl_context: ssl.SSLContext | None = None,
@@ -75,6 +76,7 @@ class SafeFetch:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._permits = permits
+        self._local_names = local_names
         self._resolve = resolve
         self._connect = connect
         self._ssl_context = ssl_context
@@ -89,7 +91,7 @@ class SafeFetch:
                 long, or not whole in time.
         """
         try:
-            parts = https_url(url)
+            parts = https_url(url, local_names=self._local_names)
         except ValueError as error:
             raise FetchFailed(str(error)) from None
         try:
@@ -138,6 +140,24 @@ class SafeFetch:
             # Reading them takes tens of milliseconds, hence the thread.
             self._ssl_context = await anyio.to_thread.run_sync(partial(httpx2.create_ssl_context))
         return self._ssl_context
+
+
+def internal_fetch(
+    *,
+    resolve: Resolve = resolve,
+    connect: Connect = connect,
+    ssl_context: ssl.SSLContext | None = None,
+    now: Callable[[], float] = time.time,
+) -> SafeFetch:
+    """Fetches from hosts on this machine and its network, too: only for URLs that an operator names."""
+    return SafeFetch(
+        permits=is_public_or_internal,
+        local_names=True,
+        resolve=resolve,
+        connect=connect,
+        ssl_context=ssl_context,
+        now=now,
+    )
 
 
 def _request(url: HttpsUrl) -> httpcore2.Request:

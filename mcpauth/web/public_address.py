@@ -11,6 +11,14 @@ from typing import TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
+_INTERNAL = (
+    IPv4Network("10.0.0.0/8"),  # RFC 1918
+    IPv4Network("172.16.0.0/12"),
+    IPv4Network("192.168.0.0/16"),
+    IPv4Network("127.0.0.0/8"),  # RFC 1122 §3.2.1.3
+    IPv6Network("fc00::/7"),  # RFC 4193
+    IPv6Network("::1/128"),
+)
 _REFUSED_V4 = (
     IPv4Network("192.0.0.0/24"),  # RFC 6890 §2.2.2, protocol assignments
     IPv4Network("192.88.99.0/24"),  # RFC 7526, former 6to4 relays
@@ -42,3 +50,13 @@ def is_public(address: Address) -> bool:
         and not any(address in network for network in _REFUSED_V6)
         and (int(address) >> 32) & 0xFFFFFFFF not in _ISATAP
     )
+
+
+def is_public_or_internal(address: Address) -> bool:
+    """Whether it may belong to a host of the operator's own, too: on this machine or its private network.
+
+    Link-local addresses stay refused: the metadata services of clouds are there, which hand out credentials.
+    """
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return False
+    return is_public(address) or any(address in network for network in _INTERNAL)

@@ -23,7 +23,9 @@ from mcpauth.oauth.revocation_list import RevocationList
 from mcpauth.oauth.user import User, Users
 from mcpauth.server import create_app
 from mcpauth.settings import Settings
+from mcpauth.signin.password import Passwords, PasswordSignIn
 from mcpauth.stores.memory import MemoryStore
+from mcpauth.web.throttle import Throttle
 from tests.authorization_server.core_helpers import (
     CHALLENGE,
     ISSUER,
@@ -37,12 +39,14 @@ from tests.authorization_server.core_helpers import (
     FormFields,
     basic,
 )
+from tests.authorization_server.front_helpers import CHEAP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from starlette.applications import Starlette
 
+    from mcpauth.oauth.fetching import Fetch
     from mcpauth.oauth.store import Store
 
 FILES = "https://files.example"
@@ -180,15 +184,28 @@ def claims_of(token: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def service(
-    store: Store | None = None, clock: Clock | None = None, **settings: Any
+    store: Store | None = None,
+    clock: Clock | None = None,
+    fetch: Fetch | None = None,
+    fetch_internal: Fetch | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Service]:
     """A server with the user ada, over the given store (in memory without one)."""
     clock = clock if clock is not None else Clock()
     kept = store if store is not None else MemoryStore(clock)
     chosen = replace(SETTINGS, **settings)
     happened: list[Event] = []
-    app = create_app(chosen, store=kept, listeners=[happened.append], now=clock)
     users = Users(kept, now=clock)
+    app = create_app(
+        chosen,
+        store=kept,
+        # Nobody signs in here, and other parameters of Argon2 cost each test a quarter of a second.
+        sign_in=PasswordSignIn(users, Passwords(CHEAP), Throttle(now=clock)),
+        listeners=[happened.append],
+        fetch=fetch,
+        fetch_internal=fetch_internal,
+        now=clock,
+    )
     ada = await users.by_name("ada") or await users.add("ada", "no password")
     assert ada is not None
     revocations = RevocationList(kept, access_token_lifetime=chosen.access_token_lifetime, now=clock)

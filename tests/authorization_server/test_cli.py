@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,19 @@ def test_the_commented_lines_of_the_file_load_too(cli: Cli) -> None:
     assert settings.audit_journal == str(cli.folder / "mcpauth.audit.jsonl")
 
 
+def test_the_commented_issuers_of_the_file_load_once_a_client_is_named(cli: Cli) -> None:
+    text = cli.config.read_text()
+    begin, end = text.index("# [[trusted_issuers]]"), text.index("# What one protected server may do")
+    lines = [
+        line.removeprefix("# ") if re.match(r"# (\[\[|[a-z_]+ = )", line) else line
+        for line in text[begin:end].splitlines()
+    ]
+    cli.config.write_text(text[:begin] + "\n".join(lines) + "\n" + text[end:])
+    idp, ci = load_settings(cli.config, {}).trusted_issuers
+    assert (idp.kind, idp.client_ids, idp.provision) == ("id-jag", ("CLIENT_ID",), False)
+    assert (ci.kind, ci.workloads[0].client_id) == ("workload", "notes-ci")
+
+
 def test_init_overwrites_only_when_forced(cli: Cli) -> None:
     cli.config.write_text("# mine\n")
     line = refused(cli.run_without_config("init", str(cli.config)), 1)
@@ -111,7 +125,7 @@ def test_users_are_added_listed_disabled_and_enabled(cli: Cli) -> None:
     [user] = cli.json("users", "list")
     assert user["username"] == "Ada"
     assert user["disabled"] is False
-    assert set(user) == {"username", "user_id", "disabled", "created_at"}
+    assert set(user) == {"username", "user_id", "disabled", "created_at", "identities"}
     assert cli("users", "disable", "ada").exit_code == 0
     assert cli.json("users", "list")[0]["disabled"] is True
     assert "disabled" in cli("users", "list").stdout
