@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import sys
 
-# What the commands import first from each package of the extra.
-_EXTRA = {"argon2", "authlib", "click", "itsdangerous", "jinja2", "joserfc", "starlette", "uvicorn"}
+from mcpauth.extra import MISSING, is_missing
 
 
 def main() -> None:
@@ -15,7 +14,7 @@ def main() -> None:
     try:
         from mcpauth.commands import mcpauth
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in _EXTRA:
+        if not is_missing(missing):
             raise
-        sys.exit("mcpauth: the authorization server is not installed; run: pip install 'mcpauth-kit[server]'")
+        sys.exit(f"mcpauth: {MISSING}")
     mcpauth(prog_name="mcpauth")

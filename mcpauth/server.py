@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from mcpauth.application import AuthorizationServerApp
 from mcpauth.audit import recorded_in
 from mcpauth.client_service import client_service
 from mcpauth.endpoints.authorization import AuthorizationEndpoint
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 
 
-def create_app(
+def authorization_server(
     settings: Settings,
     *,
     store: Store | None = None,
@@ -68,8 +68,8 @@ def create_app(
     fetch: Fetch | None = None,
     fetch_internal: Fetch | None = None,
     now: Clock = time.time,
-) -> Starlette:
-    """The authorization server of these settings, as an ASGI app; its lifespan opens what it needs.
+) -> AuthorizationServerApp:
+    """The authorization server of these settings, as an ASGI app; running it opens what it needs.
 
     A `store` that is passed in stays the caller's to close; without one, the settings' database is opened.
     `sign_in` is by user name and password unless another way is passed in. `listeners` are told every event.
@@ -80,7 +80,7 @@ def create_app(
     errors = ErrorPages(pages)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+    async def opening(app: AuthorizationServerApp) -> AsyncGenerator[list[BaseRoute]]:
         async with AsyncExitStack() as closing:
             opened = store
             if opened is not None:
@@ -100,15 +100,15 @@ def create_app(
             closing.push_async_callback(parts.tokens.feed.aclose)
             await closing.enter_async_context(kept_fresh(parts.tokens.keys))
             app.state.revocation_feed = parts.tokens.feed
-            app.router.routes = _routes(settings, parts, pages, errors)
-            yield
+            yield _routes(settings, parts, pages, errors)
 
-    app = Starlette(lifespan=lifespan, exception_handlers={404: errors.http_error, 405: errors.http_error})
+    app = AuthorizationServerApp(settings.issuer, settings.path, errors, opening)
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
-    # A redirect to the same path with or without its slash would be built from the Host header.
-    app.router.redirect_slashes = False
     return app
+
+
+create_app = authorization_server
 
 
 async def open_store(settings: Settings, *, now: Clock) -> Store:

@@ -83,3 +83,12 @@ def test_the_version_is_the_same_everywhere() -> None:
 
     assert mcpauth.__version__ == mcpauth_middleware.__version__ == version("mcpauth-kit")
     assert sys.version_info >= (3, 11)
+
+
+def test_the_package_imports_without_the_extra_and_says_what_its_names_need(bare: Path) -> None:
+    imports = "import mcpauth; print(mcpauth.__version__)\nfrom mcpauth import authorization_server"
+    ran = subprocess.run([bare / "python", "-c", imports], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip()
+    last = ran.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: authorization_server: ")
+    assert "pip install 'mcpauth-kit[server]'" in last

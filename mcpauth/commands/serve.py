@@ -16,7 +16,7 @@ from mcpauth import __version__
 from mcpauth.commands.common import Misuse, config_option, find_config, refuse, run, settings_from
 from mcpauth.oauth.resource_registry import Resource, Scope
 from mcpauth.oauth.user import Users
-from mcpauth.server import create_app, open_store
+from mcpauth.server import authorization_server, open_store
 from mcpauth.settings import ConfigurationError, Settings
 from mcpauth.signin.password import Passwords
 from mcpauth.stores.memory import MemoryStore
@@ -65,7 +65,7 @@ async def _serve(settings: Settings, listening: socket.socket, *, dev: bool) -> 
         await _look_into_store(settings)
     await _look_into_journal(settings)
     _warn_of_other_port(settings, listening)
-    app = create_app(settings, store=store)
+    app = authorization_server(settings, store=store)
     # The app believes X-Forwarded-For where `trusted_proxies` says so; uvicorn would of anyone on loopback.
     config = uvicorn.Config(app, lifespan="on", log_config=_LOGGING, server_header=False, proxy_headers=False)
     await _Server(config, app).serve(sockets=[listening])

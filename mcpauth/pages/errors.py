@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mcpauth.oauth.errors import NO_HEADERS, OAuthError
+from mcpauth.oauth.errors import NO_HEADERS, OAuthError, TemporarilyUnavailable
 from mcpauth.pages.views import ErrorView
-from mcpauth.web.responses import as_oauth_error, no_store_json
+from mcpauth.web.responses import as_oauth_error, error_response, no_store_json
 
 if TYPE_CHECKING:
     from mcpauth.pages import Pages
@@ -114,8 +114,14 @@ _OF_HTTP: Mapping[int, ErrorView] = MappingProxyType(
             "The page exists, but not for this kind of request.",
             ("To sign in, begin in the application that you want to use.",),
         ),
+        503: ErrorView(
+            "This server does not run yet",
+            "It has not been started, or it is about to end. Nothing has been allowed.",
+            ("Wait a moment, then reload this page.",),
+        ),
     }
 )
+_NOT_RUNNING = TemporarilyUnavailable("the authorization server does not run")
 
 
 class ErrorPages:
@@ -146,6 +152,12 @@ class ErrorPages:
             return self._pages.answer(_OF_HTTP.get(status, _UNTRUSTED), status=status, headers=headers)
         code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
         return no_store_json({"error": code}, status=status, headers=headers)
+
+    def not_running(self, request: Request) -> Response:
+        """The app is asked before it was opened, or after it was closed."""
+        if "text/html" in request.headers.get("accept", ""):
+            return self._pages.answer(_OF_HTTP[503], status=503)
+        return error_response(_NOT_RUNNING)
 
     def _of_oauth(self, error: OAuthError) -> Response:
         known = _OF_OAUTH.get(error.code, _UNTRUSTED)

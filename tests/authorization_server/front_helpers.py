@@ -26,7 +26,7 @@ from mcpauth.web.throttle import Throttle
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from mcpauth.oauth.fetching import Fetch
     from mcpauth.oauth.store import Store
@@ -198,7 +198,7 @@ class Browser:
 class Running:
     """A server, and what a test reaches into."""
 
-    app: Starlette
+    app: ASGIApp
     store: Store
     clock: Clock
     users: Users
