@@ -77,6 +77,7 @@ class AuthorizationServerApp(Starlette):
             RuntimeError: it runs already.
             StoreUnavailable: the database cannot be opened.
             OSError: the audit journal cannot.
+            MetadataContradiction: what it publishes is not what it does.
         """
         if self._begun:
             raise RuntimeError(

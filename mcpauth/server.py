@@ -34,6 +34,7 @@ from mcpauth.oauth.user import Users
 from mcpauth.pages import Pages
 from mcpauth.pages.errors import ErrorPages, Handler
 from mcpauth.registration_service import RegistrationService, confirming, registration_service
+from mcpauth.self_check import check_metadata
 from mcpauth.signin.password import Passwords, PasswordSignIn
 from mcpauth.signin.session import Sessions
 from mcpauth.stores.encrypted import unlocked
@@ -100,7 +101,15 @@ def authorization_server(
             closing.push_async_callback(parts.tokens.feed.aclose)
             await closing.enter_async_context(kept_fresh(parts.tokens.keys))
             app.state.revocation_feed = parts.tokens.feed
-            yield _routes(settings, parts, pages, errors)
+            routes = _routes(settings, parts, pages, errors)
+            check_metadata(
+                parts.metadata.document,
+                routes,
+                issuer=settings.issuer,
+                grant_types=parts.tokens.token.grant_types,
+                auth_methods=parts.auth_methods,
+            )
+            yield routes
 
     app = AuthorizationServerApp(settings.issuer, settings.path, errors, opening)
     if settings.trusted_proxies:
@@ -137,6 +146,7 @@ class _Parts:
     tokens: TokenService
     registration: RegistrationService
     metadata: MetadataEndpoint
+    auth_methods: tuple[str, ...]
 
 
 async def _build(
@@ -226,6 +236,7 @@ async def _build(
                 grant_profiles=[PROFILE] if "id-jag" in settings.trusted().kinds else (),
             )
         ),
+        auth_methods=clients.authenticator.names,
     )
 
 

@@ -35,6 +35,11 @@ class MetadataEndpoint:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = dict(document)
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """What everybody gets."""
+        return dict(self._document)
+
     @oauth_errors
     async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everyone
         """The document."""

@@ -51,6 +51,11 @@ class TokenEndpoint:
         self._url = url
         self._events = events
 
+    @property
+    def grant_types(self) -> tuple[str, ...]:
+        """What `grant_type` may be."""
+        return tuple(self._grants)
+
     @oauth_errors
     async def post(self, request: Request) -> Response:
         """Read, authenticate, dispatch."""

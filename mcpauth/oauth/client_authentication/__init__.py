@@ -47,6 +47,11 @@ class ClientAuthenticator:
         self._events = events if events is not None else Events()
         self._now = now
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods it accepts, as registered with IANA."""
+        return tuple(method.NAME for method in self._methods)
+
     async def authenticate(self, headers: Mapping[str, str], form: Form) -> Client:
         """The client that the request is from."""
         try:
