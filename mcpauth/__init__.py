@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcpauth.settings import ConfigurationError as ConfigurationError
     from mcpauth.settings import Settings as Settings
     from mcpauth.settings_file import load_settings as load_settings
+    from mcpauth.web.access_log import WithoutQuery as WithoutQuery
 
 _HOME = {
     "AuthorizationServerApp": "mcpauth.application",
@@ -29,6 +30,7 @@ _HOME = {
     "Resource": "mcpauth.oauth.resource_registry",
     "Scope": "mcpauth.oauth.resource_registry",
     "Settings": "mcpauth.settings",
+    "WithoutQuery": "mcpauth.web.access_log",
     "authorization_server": "mcpauth.server",
     "load_settings": "mcpauth.settings_file",
 }

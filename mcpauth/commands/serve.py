@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import socket
 import time
@@ -20,6 +19,7 @@ from mcpauth.server import authorization_server, open_store
 from mcpauth.settings import ConfigurationError, Settings
 from mcpauth.signin.password import Passwords
 from mcpauth.stores.memory import MemoryStore
+from mcpauth.web.access_log import WithoutQuery
 from mcpauth_middleware.audit.journal import AuditJournal
 from mcpauth_middleware.resource import is_loopback_host
 
@@ -172,19 +172,6 @@ def _warn_of_other_port(settings: Settings, listening: socket.socket) -> None:
 
 def _warn(message: str) -> None:
     click.echo(f"warning: {message}", err=True)
-
-
-class WithoutQuery(logging.Filter):
-    """Takes the query out of access log records: it may hold what nobody should read later, such as a
-    `state`.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the record, without its query."""
-        if isinstance(record.args, tuple) and len(record.args) > 2:
-            client, method, path, *rest = record.args
-            record.args = (client, method, str(path).partition("?")[0], *rest)
-        return True
 
 
 _LOGGING: dict[str, Any] = {
