@@ -61,6 +61,19 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         raise ConfigurationError(name, error.problem, source=origin) from None
 
 
+def encryption_key_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that holds the encryption key, if one is named. It does not become a setting.
+
+    Raises:
+        ConfigurationError: the settings file cannot be read.
+
+    """
+    named = environ.get(_variable("encryption_key_file"))
+    if named is None and path is not None and "encryption_key_file" in (table := _read(path)):
+        return path.parent / str(table["encryption_key_file"])
+    return None if named is None else Path(named)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

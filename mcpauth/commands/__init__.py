@@ -6,6 +6,7 @@ import click
 
 from mcpauth import __version__
 from mcpauth.commands.clients import clients
+from mcpauth.commands.doctor import doctor
 from mcpauth.commands.grants import grants
 from mcpauth.commands.identities import link, unlink
 from mcpauth.commands.init import init
@@ -22,7 +23,7 @@ def mcpauth() -> None:
     """OAuth 2.1 authorization server for the Model Context Protocol."""
 
 
-for _command in (serve, init, users, clients, grants, keys, policy, registration_tokens):
+for _command in (serve, init, users, clients, grants, keys, policy, registration_tokens, doctor):
     mcpauth.add_command(_command)
 users.add_command(link)
 users.add_command(unlink)

@@ -111,6 +111,10 @@ def test_the_documents_of_both_servers_are_at_the_root_of_the_host(tmp_path: Pat
         assert document["issuer"] == issuer
         assert document["protected_resources"] == [f"{running.origin}/mcp"]
         assert http.get(document["jwks_uri"]).json()["keys"]
+        doctor = [sys.executable, "-m", "mcpauth", "doctor", "--config", str(tmp_path / "mcpauth.toml")]
+        examined = subprocess.run(doctor, capture_output=True, text=True, check=False)
+        assert examined.returncode == 0, examined.stdout
+        assert "its metadata names it and this issuer byte for byte" in examined.stdout
 
 
 def test_whoever_waits_for_revocations_does_not_hold_up_the_end(tmp_path: Path) -> None:
