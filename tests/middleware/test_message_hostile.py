@@ -122,6 +122,28 @@ def test_a_second_spelling_of_a_routing_parameter_is_refused(key: str) -> None:
     assert (refused.value.code, refused.value.id) == (REQUEST, 1)
 
 
+@pytest.mark.parametrize("where", ["envelope", "parameters"])
+def test_a_name_that_takes_long_to_normalize_is_refused(where: str) -> None:
+    """Unicode's canonical ordering: the marks of a name of four megabytes would be sorted for hours."""
+    name = "a" + "\u0300\u0316" * 1_000_000
+    message = (
+        body("tools/call", {"name": "a"}, **{name: 1})
+        if where == "envelope"
+        else body("tools/call", {"name": "a", name: 1})
+    )
+    with pytest.raises(MessageRefused, match="a name of more than 64 characters") as refused:
+        read_message(message, [JSON_TYPE])
+    assert (refused.value.status, refused.value.code) == (400, REQUEST)
+
+
+def test_long_names_in_ascii_and_short_ones_of_other_scripts_pass() -> None:
+    """Nobody takes them for a name of the protocol."""
+    read = read_message(
+        body("tools/call", {"name": "a", "x" * 1000: 1, "имя": 2, "e\u0301" * 32: 3}), [JSON_TYPE]
+    )
+    assert len(read.params) == 4
+
+
 def test_the_sdk_s_own_names_cannot_smuggle_a_subscription() -> None:
     """The SDK for Python accepts the snake_case name of a member, which a gate may miss."""
     smuggled = {"notifications": {"resource_subscriptions": ["file:///etc/passwd"]}}

@@ -337,6 +337,40 @@ def test_other_scripts_are_texts_like_any_other() -> None:
     assert answer('args.x == "x"', {"x": "naïve café"}) is False
 
 
+# A mark of class 230 after each of class 220; the half-width mark only becomes one when it is decomposed.
+MARKS = ["\u0300\u0316" * 30_000, "\u0316\uff9e" * 30_000, "\U0001e94a\u0316" * 30_000]
+
+
+@pytest.mark.parametrize("marks", MARKS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        'args.x == "a"',
+        'args.x > "a"',
+        '"a" in args.x',
+        'glob(args.x, "a*")',
+        'startswith(args.x, "a")',
+        'lower(args.x) == "a"',
+        "len(args.x) > 10",
+        'path_under(args.x, "/a")',
+        '"a" in args.list',
+        'any_of(args.list, ["a"])',
+        "has(args.object.b)",
+    ],
+)
+def test_a_text_that_takes_long_to_normalize_has_no_answer(text: str, marks: str) -> None:
+    """UAX 15 §13: marks are sorted in quadratic time, 60,000 of them in ten seconds."""
+    value = {"x": f"/a{marks}", "list": [f"a{marks}"], "object": {f"a{marks}": 1, "c": 2}}
+    assert isinstance(answer(text, value), str)
+
+
+def test_as_many_marks_as_any_text_has_are_no_matter() -> None:
+    """Thirty in a row, and as many rows as there may be."""
+    row = "a" + "\u0300\u0316" * 15
+    assert answer('args.x == "b"', {"x": row * 2_000}) is False
+    assert isinstance(answer('args.x == "b"', {"x": row + "\u0300"}), str)
+
+
 @pytest.mark.parametrize("key", ["Force", "FORCE", "fo_rce", "ｆorce", "fоrce"])
 def test_another_spelling_of_a_member_is_not_an_absent_member(key: str) -> None:
     """Go reads `Force` as `force`; pydantic's aliases read `for_ce`."""

@@ -10,12 +10,15 @@ matters is refused.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcpauth_middleware.message.refusal import INVALID_REQUEST, MessageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+MAX_FOREIGN_NAME: Final = 64
+"""The longest name that is not in ASCII: normalizing combining marks takes quadratic time."""
 
 
 class Lookalikes:
@@ -30,9 +33,13 @@ class Lookalikes:
 
         Raises:
             MessageRefused: a key differs from one of the names in case, underscores or compatibility
-                characters only.
+                characters only, or is too long for anybody to tell.
         """
         for key in members.keys() - self._exact:
+            if len(key) > MAX_FOREIGN_NAME and not key.isascii():
+                raise MessageRefused(
+                    INVALID_REQUEST, f"a member has a name of more than {MAX_FOREIGN_NAME} characters"
+                )
             name = self._names.get(_fold(key))
             if name is not None:
                 raise MessageRefused(INVALID_REQUEST, f"a member is another spelling of {name!r}")

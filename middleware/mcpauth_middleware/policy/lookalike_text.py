@@ -2,13 +2,17 @@
 
 A comparison that a full-width letter, a Cyrillic `а` or an invisible character can turn around has no
 answer: `judged` gives one only when it is the same for the text as it is and for what it looks like.
+
+Normalizing takes quadratic time in the combining marks that follow each other, so that a text of a few
+kilobytes could hold up a server for seconds. What UAX 15 §13 (Stream-Safe Text Format) lets no text have, a
+longer row of them, has no answer either.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mcpauth_middleware.policy.errors import Unevaluable
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_SKELETON: Final = 65_536
+MAX_MARKS: Final = 30
+"""UAX 15 §13, D3: how many combining marks may follow each other."""
 
 _LIKE_ASCII: Final = {
     # Cyrillic
@@ -44,14 +50,38 @@ _OTHER_DIGIT: Final = re.compile(r"(?![0-9])\d")
 
 
 def skeleton(text: str) -> str:
-    """What `text` looks like, in ASCII as far as it looks like ASCII."""
+    """What `text` looks like, in ASCII as far as it looks like ASCII.
+
+    Raises:
+        Unevaluable: it has more combining marks in a row than any text.
+    """
     return text if text.isascii() else _skeleton(text)
 
 
 @lru_cache(maxsize=16)  # several conditions look at one text
 def _skeleton(text: str) -> str:
+    if _too_many_marks().search(text):
+        raise Unevaluable(f"a text holds more than {MAX_MARKS} combining marks in a row")
     visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_LETTERS)
     return _OTHER_DIGIT.sub(_digit, visible)
+
+
+@cache
+def _too_many_marks() -> re.Pattern[str]:
+    """Finds a row of marks: of characters that are one, or become one when they are decomposed."""
+    marks = [code for code in range(0x300, 0x1F000) if _becomes_mark(chr(code))]
+    ranges = [[marks[0], marks[0]]]
+    for code in marks[1:]:
+        if code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    members = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+    return re.compile(f"[{members}]{{{MAX_MARKS + 1}}}")
+
+
+def _becomes_mark(character: str) -> bool:
+    return unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) != 0
 
 
 def _digit(match: re.Match[str]) -> str:
