@@ -329,6 +329,49 @@ def test_a_text_that_looks_like_another_has_no_answer(text: str, lookalike: str)
     assert isinstance(answer(text, {"x": lookalike, "list": [lookalike]}), str)
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ('"/etc/passwd" in args.x', '["/etc/passwd"]', True),
+        ('"/etc/passwd" in args.x', r'["\u002fetc/passwd"]', None),
+        ('"ok" in args.x', '["not ok"]', None),
+        ('"ok" in args.x', '["no", "yes"]', False),
+        ('"ok" in args.x', '[1, "ok"]', None),
+        ('"secret" in args.x', '{"a": "no"}', False),
+        ('"secret" in args.x', '{"a": "the secret"}', True),
+        ('"secret" in args.x', r'{"a": "\u0073ecret"}', None),
+        ('"secret" in args.x', "null", None),
+        ('"secret" in args.x', "nullify", False),
+        ('"secret" in args.x', '["a', False),
+        ("len(args.x) < 3", '["a"]', None),
+        ("len(args.x) < 100", '["a"]', True),
+        ("len(args.x) < 100", '{"a": 1}', True),
+        ("len(args.x) < 2", '{"a": 1}', None),
+        ("len(args.x) < 100", "null", None),
+        ('args.x == "a"', '["a"]', None),
+        ('args.x == "a"', ' \r\n\t["a"] ', None),
+        ('args.x == "a"', "null", None),
+        ('args.x != "a"', "null", None),
+        ('args.x == "a"', "[a]", False),
+        ('args.x == "null"', "null", True),
+        ('args.x in ["a", "b"]', '["a"]', None),
+        ('args.x in ["[]"]', "[]", True),
+        ('args.x > "Z"', '["a"]', None),
+        ('startswith(args.x, "[")', '["a"]', None),
+        ('endswith(args.x, "]")', '["a"]', None),
+        ('glob(args.x, "*")', '["a"]', None),
+        ('any_of(args.x, ["[]"])', ["[]"], True),
+        ('args.x == "a"', "[" * 60_000, False),
+    ],
+)
+def test_a_text_that_the_sdk_reads_as_a_list_is_judged_as_both(
+    text: str, value: object, expected: bool | None
+) -> None:
+    """Where the two readings differ there is no answer."""
+    found = answer(text, {"x": value})
+    assert (None if isinstance(found, str) else found) is expected
+
+
 def test_other_scripts_are_texts_like_any_other() -> None:
     """Only what looks like something else is refused."""
     assert answer('args.x == "Привет"', {"x": "Привет"}) is True

@@ -70,6 +70,22 @@ DENIED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def written_out(value: JsonValue) -> list[str]:
+    """The value in JSON, as it is and with every character escaped; the SDK reads either as the value."""
+    text = json.dumps(value)
+    return [text, f" {text}\n", escaped(value)]
+
+
+def escaped(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return '"' + "".join(f"\\u{ord(character):04x}" for character in value) + '"'
+    if isinstance(value, list):
+        return f"[{','.join(map(escaped, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{escaped(key)}:{escaped(item)}' for key, item in value.items())}}}"
+    return json.dumps(value)
+
+
 def mutations(value: JsonValue) -> list[Any]:
     """The same value as another type, in another spelling, or wrapped."""
     wrapped = [
@@ -85,7 +101,8 @@ def mutations(value: JsonValue) -> list[Any]:
     if isinstance(value, bool):
         found += [int(value), str(value).lower(), [str(value)]]
     elif isinstance(value, str):
-        found += [list(value), dict.fromkeys(value, 1), *confusable(value)]
+        found += [list(value), dict.fromkeys(value, 1), *confusable(value), *written_out([value])]
+        found += [*written_out({"x": value}), "null"]
     elif isinstance(value, (int, float)):
         found += [str(value), float(value), [str(value)], str(value).replace("1", "١")]
     elif isinstance(value, list):
@@ -101,13 +118,13 @@ def of_list(value: list[JsonValue]) -> list[Any]:
     """As an object, with each item wrapped, and written out."""
     objects = [dict.fromkeys(map(str, value), 1), {str(place): item for place, item in enumerate(value)}]
     inside: list[Any] = [[*value, []], [[item] for item in value], [{"x": item} for item in value]]
-    return [*objects, *inside, json.dumps(value), ",".join(map(str, value))]
+    return [*objects, *inside, *written_out(value), ",".join(map(str, value))]
 
 
 def of_object(value: dict[str, JsonValue]) -> list[Any]:
     """As lists, in other letters, and written out."""
     lists = [list(value), list(value.values()), [list(pair) for pair in value.items()]]
-    return [*lists, {key.upper(): item for key, item in value.items()}, json.dumps(value)]
+    return [*lists, {key.upper(): item for key, item in value.items()}, *written_out(value)]
 
 
 def is_another_call(value: object, mutant: object) -> bool:
@@ -188,12 +205,12 @@ def conditions(draw: st.DrawFn) -> str:
     return f" {draw(st.sampled_from(['and', 'or']))} ".join(negated)
 
 
-# How long a list is when it is written out as a text is another question than how many items it has.
+# How long a list is when it is written out with commas is another question than how many items it has.
 MUTATIONS = [
     [
         mutant
         for mutant in mutations(value)
-        if not (isinstance(value, (list, dict)) and isinstance(mutant, str))
+        if not (isinstance(value, list) and isinstance(mutant, str)) or mutant.strip().startswith("[")
     ]
     for value in POOL
 ]

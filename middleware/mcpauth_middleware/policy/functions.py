@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import unquote
 
 from mcpauth_middleware.policy.errors import PolicyError, Unevaluable
+from mcpauth_middleware.policy.json_text import plain, refuse_written, written
 from mcpauth_middleware.policy.lookalike_text import judged, skeleton, visible_length
 from mcpauth_middleware.policy.patterns import NameMatcher, pattern_problem
-from mcpauth_middleware.policy.values import Lengths, a, kind_of, text
+from mcpauth_middleware.policy.values import MAX_TEXT, Lengths, a, kind_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,8 +29,8 @@ _AMBIGUOUS_PATH: Final = re.compile(r"[\x00-\x1f\x7f\\]|^//|[. ](?:/|$)")
 def length(value: object) -> int | Lengths:
     """`len(x)`: the characters of a text, the items of a list.
 
-    Some values have two lengths: a text that looks shorter or longer than it is, and a list with one item,
-    which may have been wrapped around it to look short.
+    Some values have several lengths: a text that looks shorter or longer than it is, or is a list or object
+    written out, and a list with one item, which may have been wrapped around it to look short.
     """
     found = set(_lengths(value))
     return found.pop() if len(found) == 1 else Lengths(found)
@@ -48,24 +49,39 @@ def _lengths(value: object) -> Iterator[int]:
     yield len(inside)
     if isinstance(value, str):
         yield visible_length(value)
+        yield from _written_lengths(value)
     if kind == "list" and len(set(map(kind_of, inside))) > 1:
         raise Unevaluable("the items of a list are of several kinds")
     if kind == "list" and len(inside) == 1 and kind_of(inside[0]) in _WITH_LENGTH:
         yield from _lengths(inside[0])
 
 
+def _written_lengths(value: str) -> Iterator[int]:
+    if len(value) > MAX_TEXT or (found := written(value)) is None:
+        return
+    match found[0]:
+        case dict() as members:
+            yield len(members)
+        case other:
+            yield from _lengths(other)
+
+
 def lower(value: object) -> str:
-    """`lower(x)`: the text in lower case."""
-    return text(value).lower()
+    """`lower(x)`: the text in lower case; one that is JSON without the escapes in it."""
+    found = text(value)
+    other = written(found)
+    return (found if other is None else plain(other[0])).lower()
 
 
 def starts_with(value: object, prefix: object) -> bool:
     """`startswith(x, prefix)`."""
+    refuse_written(text(value))
     return judged(str.startswith, text(value), text(prefix))
 
 
 def ends_with(value: object, suffix: object) -> bool:
     """`endswith(x, suffix)`."""
+    refuse_written(text(value))
     return judged(str.endswith, text(value), text(suffix))
 
 
@@ -78,11 +94,12 @@ def glob(pattern: str) -> Callable[[object], bool]:
     problem = pattern_problem("tool", pattern)
     if problem is not None:
         raise PolicyError(f"{pattern!r}: {problem}")
-    plain, seen = NameMatcher.of(pattern), NameMatcher.of(skeleton(pattern))
+    exact, seen = NameMatcher.of(pattern), NameMatcher.of(skeleton(pattern))
 
     def matches(value: object) -> bool:
         found = text(value)
-        answer = plain.matches(found)
+        refuse_written(found)
+        answer = exact.matches(found)
         if seen.matches(skeleton(found)) is not answer:
             raise Unevaluable("a text holds characters that can be taken for others")
         return answer

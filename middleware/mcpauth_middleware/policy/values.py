@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from mcpauth_middleware.policy.errors import Missing, Unevaluable
+from mcpauth_middleware.policy.json_text import plain, refuse_written, written
 from mcpauth_middleware.policy.lookalike_text import judged, skeleton
 
 if TYPE_CHECKING:
@@ -82,6 +83,13 @@ def items(value: object) -> Sequence[object]:
 
 def equal(left: object, right: object) -> bool:
     """`left == right`, for two values of one kind."""
+    answer = _same(left, right)
+    if not answer:
+        refuse_written(left, right)
+    return answer
+
+
+def _same(left: object, right: object) -> bool:
     kind = _common_kind(left, right)
     if kind == "text":
         return judged(operator.eq, text(left), text(right))
@@ -101,6 +109,7 @@ def ordering(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], 
     def ordered(left: object, right: object) -> bool:
         kind = _common_kind(left, right)
         if kind == "text":
+            refuse_written(text(left), text(right))
             return judged(compare, text(left), text(right))
         if kind != "number":
             raise Unevaluable(f"{a(kind)} has no order")
@@ -114,10 +123,11 @@ def contains(item: object, container: object) -> bool:
 
     Raises:
         Unevaluable: it is neither, or a list whose texts only together or in part are the item: whoever
-            wrote the rule may have meant the text that a caller now sends as a list.
+            wrote the rule may have meant the text that a caller now sends as a list; or a text that is a list
+            written out, of which the answer would be another one.
     """
     if isinstance(container, str):
-        return judged(operator.contains, text(container), text(item))
+        return _in_text(text(item), text(container))
     answer = contains_item(item, container)
     if not answer and isinstance(item, str):
         together = "".join([other for other in items(container) if isinstance(other, str)])
@@ -126,10 +136,28 @@ def contains(item: object, container: object) -> bool:
     return answer
 
 
+def _in_text(item: str, container: str) -> bool:
+    answer = judged(operator.contains, container, item)
+    if (value := written(container)) is None:
+        return answer
+    match value[0]:
+        case None:
+            raise Unevaluable("a text can be read as null")
+        case list() as listed:
+            other = contains(item, listed)
+        case members:
+            other = judged(operator.contains, plain(members), item)
+    if other is not answer:
+        raise Unevaluable("a text can be read as a list or an object, which would have another answer")
+    return answer
+
+
 def contains_item(item: object, container: object) -> bool:
     """`item in container`, for what is known to be a list."""
     # Every item is looked at: one of another kind must not hide behind a match, nor a match behind it.
-    matches = [equal(item, other) for other in items(container)]
+    matches = [_same(item, other) for other in items(container)]
+    if not any(matches):
+        refuse_written(item)
     return any(matches)
 
 
@@ -144,7 +172,7 @@ def any_equal(left: object, right: object) -> bool:
     found, wanted = items(left), items(right)
     if len(found) * len(wanted) > MAX_COMPARISONS:
         raise Unevaluable("two lists are too long to be compared")
-    matches = [equal(one, other) for one in found for other in wanted]
+    matches = [_same(one, other) for one in found for other in wanted]
     return any(matches)
 
 
