@@ -421,6 +421,22 @@ def test_another_spelling_of_a_member_is_not_an_absent_member(key: str) -> None:
     assert isinstance(answer('"force" in args', {key: True}), str)
 
 
+@pytest.mark.parametrize("other", ["Force", "FORCE", "fo_rce", "ｆorce", "fоrce"])
+def test_a_member_in_two_spellings_has_no_value(other: str) -> None:
+    """Whichever comes first: Go takes the last of them, pydantic the alias of a field before its name."""
+    for options in ({"force": False, other: True}, {other: True, "force": False}):
+        assert isinstance(answer("args.force", options), str)
+        assert isinstance(answer("args.options.force", {"options": options}), str)
+        assert isinstance(answer("has(args.force)", options), str)
+    assert answer("args.force", {"force": False, "forced": True, "for": True}) is False
+
+
+def test_a_member_is_not_looked_for_among_too_many() -> None:
+    """Another spelling could be anywhere."""
+    many = {f"k{number}": True for number in range(1_001)}
+    assert isinstance(answer("args.k1", many), str)
+
+
 def test_wrapping_a_value_does_not_hide_what_is_in_it() -> None:
     """Lists of one item and objects of one member are what a text or an object is wrapped in."""
     assert isinstance(answer("has(args.o.force)", {"o": {"x": {"force": 1}}}), str)

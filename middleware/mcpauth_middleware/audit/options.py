@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from mcpauth_middleware.policy.errors import Missing, Unevaluable
+from mcpauth_middleware.policy.members import member
 from mcpauth_middleware.policy.patterns import Pattern, pattern_problem
-from mcpauth_middleware.policy.values import member
 
 MAX_KEPT_BYTES: Final = 1024
 """A longer value is not kept: a journal is no place for contents."""

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from mcpauth_middleware.policy import functions, values
+from mcpauth_middleware.policy import functions, members, values
 from mcpauth_middleware.policy.errors import Missing, PolicyError, Unevaluable
 from mcpauth_middleware.policy.places import place, source_of
 from mcpauth_middleware.policy.vocabulary import FACTS, ROOTS
@@ -130,7 +130,7 @@ class Compiler:
             if isinstance(right, ast.List) or fact in _LISTS:
                 contains = values.contains_item
             elif fact in _OBJECTS:
-                contains = values.contains_member
+                contains = members.contains_member
             return contains if isinstance(op, ast.In) else _inverse(contains)
         compare = _OPERATORS[type(op)]
         return values.for_each_length(compare) if _is_length(left) or _is_length(right) else compare
@@ -226,10 +226,10 @@ class Compiler:
             self._refuse(node, f"write {_PYTHON_SPELLING[root]}")
         if root not in ROOTS:
             self._refuse(node, f"no such name{_meant(root, ROOTS)}")
-        members = sorted(name for name in FACTS if name.startswith(root + "."))
+        known = sorted(name for name in FACTS if name.startswith(root + "."))
         if isinstance(node, ast.Name):
-            self._refuse(node, f"name one of its members: {', '.join(members) or root}")
-        self._refuse(node, f"no such name{_meant(_dotted(node), members)}")
+            self._refuse(node, f"name one of its members: {', '.join(known) or root}")
+        self._refuse(node, f"no such name{_meant(_dotted(node), known)}")
 
     def _checked(self, node: ast.expr, check: Callable[[Any], object], value: object) -> object:
         try:
@@ -293,7 +293,7 @@ def _below(container: Evaluate, name: str, look_up: _Binary) -> Evaluate:
 
 
 def _look_up(container: ast.expr) -> _Binary:
-    return values.root_member if _dotted(container) in _OBJECTS else values.member
+    return members.root_member if _dotted(container) in _OBJECTS else members.member
 
 
 def _chain(first: Evaluate, steps: list[tuple[Callable[[object, object], bool], Evaluate]]) -> Evaluate:
