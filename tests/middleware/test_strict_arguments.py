@@ -259,6 +259,68 @@ async def test_large_arguments_are_refused_in_bounded_time(
     assert len(found) <= 5
 
 
+NAMES = {"patternProperties": {r"^\w+_\w+$": {"type": "integer"}}}
+EVEN = {"type": "array", "items": True, "unevaluatedItems": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "schema", "problem"),
+    [
+        ({"a" * 5_000 + "!": 1}, NAMES, "a member has a name of more than 4472 characters"),
+        (
+            {"x": {"a" * 5_000: 1}},
+            {"properties": {"x": NAMES}},
+            "a member has a name of more than 4472 characters",
+        ),
+        (
+            {str(n): n for n in range(10_001)},
+            {"allOf": [{"patternProperties": {"": {}}}]},
+            "an object has more than",
+        ),
+        ({"x": [{str(n): n for n in range(10_001)}]}, {"properties": {"x": {}}}, "an object has more than"),
+        ({"x": [1] * 10_001}, {"properties": {"x": EVEN}}, "a list has more than 10000 items"),
+    ],
+)
+async def test_what_a_check_would_take_long_for_is_refused_by_its_size(
+    arguments: dict[str, Any], schema: dict[str, Any], problem: str
+) -> None:
+    """Of names that are matched with a pattern the length, of members that are looked for the number."""
+    (found,) = await problems(arguments, schema, size=10**6)
+    assert found.startswith(f"arguments: {problem}")
+
+
+async def test_what_is_just_small_enough_is_checked() -> None:
+    """The bounds are not in anybody's way."""
+    assert await problems({"a" * 4_000 + "_b": 1}, NAMES) == ()
+    many = {str(number): number for number in range(10_000)}
+    assert await problems(many, {"additionalProperties": {"type": "integer"}}, size=10**6) == ()
+    assert await problems({"x": [1] * 100_000}, {"properties": {"x": {"type": "array"}}}, size=10**6) == ()
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+async def test_the_branches_of_a_choice_are_left_at_their_first_error(keyword: str) -> None:
+    """What pydantic makes of `list[str] | None`: a list of a million numbers is no million errors."""
+    compared: list[object] = []
+
+    class Number(int):
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    schema = {"properties": {"x": {keyword: [{"items": {"const": 2}}, {"type": "null"}]}}}
+    found = await problems({"x": [Number(1)] * 1_000}, schema)
+    assert found == ("x: fits none of the forms that the tool takes, or more than one",)
+    assert len(compared) < 5
+
+
+async def test_a_choice_of_one_is_of_exactly_one() -> None:
+    """JSON Schema 2020-12, `oneOf`."""
+    schema = {"properties": {"x": {"oneOf": [{"minimum": 1}, {"maximum": 5}]}}}
+    assert [bool(await problems({"x": x}, schema)) for x in (0, 3, 9)] == [False, True, False]
+
+
 def test_without_jsonschema_the_option_is_refused_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra."""
     monkeypatch.setitem(sys.modules, "jsonschema.validators", None)

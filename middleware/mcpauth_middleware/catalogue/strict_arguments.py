@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio.to_thread
 
+from mcpauth_middleware.catalogue.argument_bounds import ArgumentBounds
 from mcpauth_middleware.catalogue.closed_schema import closed
 from mcpauth_middleware.catalogue.patterns import longest_text, may_explode
 from mcpauth_middleware.errors import InvalidArguments
@@ -120,36 +121,61 @@ class _Library:
         _refuse_patterns(schema)
         edition = str(dialect.META_SCHEMA.get("$id", dialect.META_SCHEMA.get("id", "")))
         keyword = next((_CLOSING[known] for known in _CLOSING if known in edition), "additionalProperties")
-        bounded = self._validators.extend(dialect, {"pattern": _pattern, "uniqueItems": _unique_items})
+        bounded = self._validators.extend(dialect, _KEYWORDS)
+        bounds = ArgumentBounds.of(schema)
         validator = bounded(
             closed(schema, keyword=keyword),
             registry=self._nothing_else,
         )
 
         def check(arguments: Mapping[str, Any]) -> list[str]:
+            if (problem := bounds.problem(arguments)) is not None:
+                return [problem]
             found = islice(cast("Iterable[Any]", validator.iter_errors(arguments)), MAX_PROBLEMS)
             return [_text(error) for error in found]
 
         return check
 
 
-def _pattern(_validator: object, pattern: str, instance: object, _schema: object) -> Iterator[Exception]:
+def _validation_error(text: str) -> Exception:
     error: Any = import_module("jsonschema.exceptions").ValidationError
+    return cast("Exception", error(text))
+
+
+def _pattern(_validator: object, pattern: str, instance: object, _schema: object) -> Iterator[Exception]:
     if not isinstance(instance, str):
         return
     if len(instance) > longest_text(pattern) or not re.search(pattern, instance):
-        yield error("does not match")
+        yield _validation_error("does not match")
 
 
 def _unique_items(
     _validator: object, wanted: object, instance: object, _schema: object
 ) -> Iterator[Exception]:
     # The library compares each with each where they cannot be sorted.
-    error: Any = import_module("jsonschema.exceptions").ValidationError
     if wanted and isinstance(instance, list):
         items = cast("list[object]", instance)
         if len({json.dumps(_plain(item), sort_keys=True) for item in items}) < len(items):
-            yield error("is not unique")
+            yield _validation_error("is not unique")
+
+
+def _any_of(validator: Any, branches: object, instance: object, _schema: object) -> Iterator[Exception]:  # noqa: ANN401 (of a library without types)
+    if not any(_fitting(validator, branches, instance)):
+        yield _validation_error("fits none")
+
+
+def _one_of(validator: Any, branches: object, instance: object, _schema: object) -> Iterator[Exception]:  # noqa: ANN401 (of a library without types)
+    if sum(_fitting(validator, branches, instance)) != 1:
+        yield _validation_error("fits none, or more than one")
+
+
+def _fitting(validator: Any, branches: object, instance: object) -> Iterator[bool]:  # noqa: ANN401 (of a library without types)
+    # The library would keep all errors of all branches: of a list of wrong items one for each.
+    for branch in cast("Iterable[object]", branches):
+        yield bool(validator.evolve(schema=branch).is_valid(instance))
+
+
+_KEYWORDS: Final = {"pattern": _pattern, "uniqueItems": _unique_items, "anyOf": _any_of, "oneOf": _one_of}
 
 
 def _plain(value: object) -> object:
