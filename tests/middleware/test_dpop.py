@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from mcpauth_middleware.errors import Unavailable
 from mcpauth_middleware.tokens.dpop_nonce import DpopNonces
-from mcpauth_middleware.tokens.replay import SeenProofs
+from mcpauth_middleware.tokens.replay import MAX_ENTRIES, SeenProofs
 from mcpauth_middleware.tokens.thumbprint import REQUIRED_MEMBERS, thumbprint
 from tests.middleware.dpop_helpers import Key, Prover
 from tests.middleware.edge_helpers import (
@@ -394,6 +394,17 @@ def test_used_proofs_are_forgotten_when_they_have_expired_and_never_before() -> 
 
     clock.time = NOW + 60
     assert seen.is_first("a", "3", until=NOW + 120)
+    assert len(seen) == 1
+
+
+def test_many_proofs_are_forgotten_as_fast_as_few() -> None:
+    """Each is looked at once: it took a minute when each was looked for from the start."""
+    clock = Clock()
+    seen = SeenProofs(now=clock)
+    for number in range(MAX_ENTRIES):
+        assert seen.is_first(f"key-{number % 20}", str(number), until=NOW + 60)
+    clock.time = NOW + 60
+    assert seen.is_first("key-1", "1", until=NOW + 120)
     assert len(seen) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from mcpauth_middleware.errors import Unavailable
@@ -33,8 +33,9 @@ class SeenProofs:
         self._now = now
         self._max_entries = max_entries
         self._max_entries_of_a_key = max_entries_of_a_key
-        # In the order in which they were seen, which is nearly that in which they expire.
-        self._seen: dict[bytes, tuple[float, str]] = {}
+        # In the order in which they were seen, which is nearly that in which they expire. A plain dict would
+        # look for its first entry among all that were deleted before it.
+        self._seen: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         self._of_key: Counter[str] = Counter()
 
     def __len__(self) -> int:
