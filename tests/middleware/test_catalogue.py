@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcpauth_middleware.asgi import Event
+    from mcpauth_middleware.principal import Principal
 
 ADA, EVE = principal(subject="ada"), principal(subject="eve")
 
@@ -72,39 +73,54 @@ def test_an_entry_without_a_name_is_no_tool() -> None:
     assert len(catalogue) == 0
 
 
-def test_what_one_principal_was_shown_serves_all() -> None:
-    """Most servers have one list for everybody."""
+def test_what_one_principal_was_shown_says_nothing_to_another() -> None:
+    """Whoever can make the server show him a mild definition must not loosen what decides about others."""
     catalogue = Catalogue(now=Clock())
-    catalogue.learn(tool(_meta={"tags": ["a"]}), ADA)
-    for who in (ADA, EVE):
-        found = catalogue.definition("search", who)
-        assert found is not None
-        assert found.facts.tags == frozenset({"a"})
+    catalogue.learn(tool(_meta={"tags": ["mild"]}), ADA)
+    assert tags_of(catalogue, ADA) == {"mild"}
+    assert tags_of(catalogue, EVE) is None
     assert catalogue.definition("other", ADA) is None
 
-
-def test_principals_who_are_shown_different_definitions_have_each_their_own() -> None:
-    """Nobody is judged by what another one was shown."""
-    catalogue = Catalogue(now=Clock())
-    catalogue.learn(tool(_meta={"tags": ["mild"]}), ADA)
     catalogue.learn(tool(_meta={"tags": ["harsh"]}), EVE)
     catalogue.learn(tool(_meta={"tags": ["mild"]}), ADA)
+    assert (tags_of(catalogue, ADA), tags_of(catalogue, EVE)) == ({"mild"}, {"harsh"})
+    assert tags_of(catalogue, principal(subject="zoe")) is None
 
-    of_ada, of_eve = (catalogue.definition("search", who) for who in (ADA, EVE))
-    assert of_ada is not None
-    assert of_eve is not None
-    assert (of_ada.facts.tags, of_eve.facts.tags) == (frozenset({"mild"}), frozenset({"harsh"}))
-    assert catalogue.definition("search", principal(subject="zoe")) is None
+
+def tags_of(catalogue: Catalogue, who: Principal) -> frozenset[str] | None:
+    found = catalogue.definition("search", who)
+    return None if found is None else found.facts.tags
+
+
+def test_what_all_are_shown_alike_is_kept_once() -> None:
+    """Most servers have one list for everybody."""
+    catalogue = Catalogue(now=Clock())
+    for number in range(20):
+        who = principal(subject=f"user-{number}")
+        catalogue.learn(tool(title="same"), who)
+        catalogue.learn({"title": "same", **tool()}, who)
+        assert catalogue.definition("search", who) is not None
+    assert len(catalogue) == 1
 
 
 def test_a_definition_that_changes_for_its_reader_has_changed() -> None:
-    """The newest counts."""
+    """The newest counts, and the other is gone."""
     catalogue = Catalogue(now=Clock())
     for tag in ("old", "new"):
         catalogue.learn(tool(_meta={"tags": [tag]}), ADA)
-    found = catalogue.definition("search", EVE)
-    assert found is not None
-    assert found.facts.tags == frozenset({"new"})
+    assert tags_of(catalogue, ADA) == {"new"}
+    assert len(catalogue) == 1
+
+
+def test_what_another_one_is_shown_does_not_prolong_what_one_believes() -> None:
+    """It may have changed for him alone."""
+    clock = Clock()
+    catalogue = Catalogue(now=clock, lifetime=60)
+    catalogue.learn(tool(_meta={"tags": ["mild"]}), ADA)
+    clock.time += 59
+    catalogue.learn(tool(_meta={"tags": ["mild"]}), EVE)
+    clock.time += 2
+    assert (tags_of(catalogue, ADA), tags_of(catalogue, EVE)) == (None, {"mild"})
 
 
 def test_a_definition_is_believed_for_its_lifetime_and_no_longer() -> None:
@@ -133,14 +149,19 @@ def test_when_the_server_says_that_its_tools_changed_everything_is_forgotten() -
 
 
 def test_the_catalogue_does_not_grow_without_end() -> None:
-    """However many tools a server invents, and for however many principals."""
-    catalogue = Catalogue(now=Clock(), max_definitions=10)
+    """However many tools a server invents, and for however many principals: the oldest go."""
+    catalogue = Catalogue(now=Clock(), max_definitions=10, max_shown=20)
     for number in range(50):
         catalogue.learn(tool(f"tool-{number}"), ADA)
         catalogue.learn(tool(f"tool-{number}", title="other"), EVE)
-        for other in range(5):
-            catalogue.learn(tool("tool-0", title=f"{other}"), principal(subject=f"{number}-{other}"))
         assert len(catalogue) <= 10
+        assert catalogue.definition(f"tool-{number}", ADA) is not None
+        assert catalogue.definition(f"tool-{number - 10}", ADA) is None
+
+    readers = [principal(subject=f"user-{number}") for number in range(50)]
+    for who in readers:
+        catalogue.learn(tool(), who)
+    assert [catalogue.definition("search", who) is not None for who in readers] == [False] * 30 + [True] * 20
 
 
 @pytest.mark.parametrize("key", ["fastmcp", "_fastmcp"])

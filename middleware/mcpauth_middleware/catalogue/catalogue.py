@@ -1,13 +1,18 @@
 """The tools of one server: learnt from the lists that pass through, kept for a while, never guessed.
 
-A server may show each principal other tools, or the same tool with another definition. One definition
-serves for all as long as nobody was shown a different one; from then on each principal has its own.
+A server may show each principal other tools, or the same tool with another definition. So a definition
+counts only for those who were shown it, each for a while from then on: nobody is judged by what a server
+says of a tool to somebody else.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from mcpauth_middleware.catalogue.definition import ToolDefinition
 
@@ -19,24 +24,26 @@ if TYPE_CHECKING:
 LIFETIME_SECONDS: Final = 60.0
 """How long a definition is believed, when the server does not say that its tools have changed."""
 MAX_DEFINITIONS: Final = 10_000
+MAX_SHOWN: Final = 100_000
+"""One for each tool and each principal who was shown it: a hundred tools for a thousand callers a minute."""
 
 Who = tuple[str, str, str | None]
 
 
-@dataclass(slots=True)
-class _Entry:
+@dataclass(frozen=True, slots=True)
+class _Shown:
     definition: ToolDefinition
-    shown_to: Who
     learnt_at: float
 
 
 class Catalogue:
-    """What is known of each tool.
+    """What each principal knows of each tool.
 
     Args:
         now: The clock, in seconds.
         lifetime: How long a definition is believed, in seconds.
-        max_definitions: How many are kept; beyond that the oldest are forgotten.
+        max_definitions: How many different ones are kept; beyond that the oldest are forgotten.
+        max_shown: How many are kept of which principal was shown which.
     """
 
     def __init__(
@@ -45,62 +52,49 @@ class Catalogue:
         now: Callable[[], float],
         lifetime: float = LIFETIME_SECONDS,
         max_definitions: int = MAX_DEFINITIONS,
+        max_shown: int = MAX_SHOWN,
     ) -> None:
         self._now = now
         self._lifetime = lifetime
         self._max_definitions = max_definitions
+        self._max_shown = max_shown
         # In the order in which they were learnt.
-        self._shared: dict[str, _Entry] = {}
-        self._own: dict[tuple[str, Who], _Entry] = {}
-        self._differing: set[str] = set()
+        self._shown: OrderedDict[tuple[str, Who], _Shown] = OrderedDict()
+        # Equal ones are one object, which goes with the last who was shown it.
+        self._definitions: WeakValueDictionary[bytes, ToolDefinition] = WeakValueDictionary()
 
     def __len__(self) -> int:
-        """How many definitions are kept."""
-        return len(self._shared) + len(self._own)
+        """How many different definitions are kept."""
+        return len(self._definitions)
 
     def learn(self, item: Mapping[str, Any], principal: Principal) -> None:
         """Take in an entry of a `tools/list` result that the server gave this principal."""
-        name, who, now = item.get("name"), who_is(principal), self._now()
-        if not isinstance(name, str):
+        digest = _digest(item)
+        definition = self._definitions.get(digest) or ToolDefinition.of(item)
+        if definition is None:
             return
-        known = self._shared.pop(name, None)
-        if name in self._differing:
-            self._keep_own(name, _entry(self._own.get((name, who)), item, who, now))
-        elif known is None or self._is_old(known) or known.shown_to == who or known.definition.item == item:
-            self._shared[name] = _entry(known, item, who, now)
-        else:
-            self._differing.add(name)
-            self._keep_own(name, known)
-            self._keep_own(name, _entry(None, item, who, now))
+        self._definitions[digest] = definition
+        key = (definition.name, who_is(principal))
+        self._shown[key] = _Shown(definition, self._now())
+        self._shown.move_to_end(key)
         self._make_room()
 
     def definition(self, name: str, principal: Principal) -> ToolDefinition | None:
-        """What is known of a tool; None where nothing is, or nothing that is still believed."""
-        own = name in self._differing
-        entry = self._own.get((name, who_is(principal))) if own else self._shared.get(name)
-        return None if entry is None or self._is_old(entry) else entry.definition
+        """What the principal was shown of a tool; None: nothing, or nothing that is still believed."""
+        shown = self._shown.get((name, who_is(principal)))
+        if shown is None or not 0 <= self._now() - shown.learnt_at < self._lifetime:
+            return None
+        return shown.definition
 
     def forget(self) -> None:
         """The server's tools have changed."""
-        self._shared.clear()
-        self._own.clear()
-        self._differing.clear()
-
-    def _keep_own(self, name: str, entry: _Entry) -> None:
-        self._own.pop((name, entry.shown_to), None)
-        self._own[name, entry.shown_to] = entry
-
-    def _is_old(self, entry: _Entry) -> bool:
-        return not 0 <= self._now() - entry.learnt_at < self._lifetime
+        self._shown.clear()
 
     def _make_room(self) -> None:
-        if len(self._differing) > self._max_definitions:
-            self.forget()
-        while len(self) > self._max_definitions:
-            if self._own:
-                del self._own[next(iter(self._own))]
-            else:
-                del self._shared[next(iter(self._shared))]
+        while self._shown and (
+            len(self._shown) > self._max_shown or len(self._definitions) > self._max_definitions
+        ):
+            self._shown.popitem(last=False)
 
 
 def who_is(principal: Principal) -> Who:
@@ -108,10 +102,5 @@ def who_is(principal: Principal) -> Who:
     return (principal.issuer, principal.subject, principal.client_id)
 
 
-def _entry(known: _Entry | None, item: Mapping[str, Any], who: Who, now: float) -> _Entry:
-    if known is not None and known.definition.item == item:
-        return _Entry(known.definition, who, now)
-    definition = ToolDefinition.of(item)
-    if definition is None:
-        raise ValueError("an entry without a name")
-    return _Entry(definition, who, now)
+def _digest(item: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).digest()

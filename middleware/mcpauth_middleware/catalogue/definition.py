@@ -16,7 +16,7 @@ from mcpauth_middleware.policy.facts import ToolFacts
 _FASTMCP_KEYS = ("fastmcp", "_fastmcp")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ToolDefinition:
     """A tool as the server describes it."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
@@ -56,7 +57,8 @@ class StrictArguments:
             raise ValueError(
                 "strict_arguments: needs jsonschema: pip install 'mcpauth-kit[strict]'"
             ) from None
-        self._checks: dict[str, tuple[ToolDefinition, _Check | None]] = {}
+        # In the order of their last use.
+        self._checks: OrderedDict[ToolDefinition, _Check | None] = OrderedDict()
 
     async def check(
         self, definition: ToolDefinition | None, arguments: Mapping[str, Any], *, size: int
@@ -84,13 +86,12 @@ class StrictArguments:
             raise InvalidArguments(problems)
 
     def _check_for(self, definition: ToolDefinition, schema: Mapping[str, Any]) -> _Check | None:
-        known = self._checks.pop(definition.name, None)
-        if known is None or known[0] is not definition:
-            known = (definition, self._new_check(definition.name, schema))
-        self._checks[definition.name] = known
+        if definition not in self._checks:
+            self._checks[definition] = self._new_check(definition.name, schema)
+        self._checks.move_to_end(definition)
         if len(self._checks) > MAX_CHECKERS:
-            del self._checks[next(iter(self._checks))]
-        return known[1]
+            self._checks.popitem(last=False)
+        return self._checks[definition]
 
     def _new_check(self, name: str, schema: Mapping[str, Any]) -> _Check | None:
         try:
