@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcpauth_middleware.catalogue.param_agreement import require_param_agreement
+from mcpauth_middleware.catalogue.param_agreement import has_param_headers, require_param_agreement
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.errors import Denied, InsufficientScope, RateLimited
 from mcpauth_middleware.exchange import Call
@@ -100,7 +100,7 @@ class Admission:
         decision = exchange.decision
         if decision is None or decision.effect != "allow":
             raise Denied("not_judged" if decision is None else decision.reason)
-        self._check_param_headers(exchange, message, principal)
+        await self._check_param_headers(exchange, message, principal)
         tenant = tenant_of(principal, self._policy) if self._by_tenant else None
         debits = debits_for(self._limits, principal, message, exchange.address, tenant=tenant)
         result = await self._limiter.take(debits)
@@ -111,22 +111,24 @@ class Admission:
         intent = await self._recorder.intent(message, principal, decision, exchange)
         return Call(principal, message, body, intent)
 
-    def _check_param_headers(self, exchange: Exchange, message: Message, principal: Principal) -> None:
+    async def _check_param_headers(self, exchange: Exchange, message: Message, principal: Principal) -> None:
         tool = called_tool(message)
         if tool is None:
             return
-        definition = CatalogueView(self._catalogue, principal, message).definition(tool)
-        if definition is not None and definition.param_headers:
-            try:
-                require_param_agreement(
-                    exchange.headers,
-                    definition.param_headers,
-                    message.arguments or {},
-                    required=message.modern,
-                )
-            except MessageRefused as refused:
-                refused.id = message.id
-                raise
+        view = CatalogueView(self._catalogue, principal, message)
+        definition = view.definition(tool)
+        if view.unknown and has_param_headers(exchange.headers):
+            # Who sends them has read the tool's definition, if not through here or not just now.
+            await self._fetcher.fetch(tool, exchange, message, principal)
+            definition = view.definition(tool)
+        declared = None if definition is None else definition.param_headers
+        try:
+            require_param_agreement(
+                exchange.headers, declared, message.arguments or {}, required=message.modern
+            )
+        except MessageRefused as refused:
+            refused.id = message.id
+            raise
 
     async def _check_arguments(
         self, exchange: Exchange, message: Message, principal: Principal, *, size: int

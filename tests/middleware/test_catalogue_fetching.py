@@ -189,6 +189,40 @@ async def test_what_the_server_does_not_tell_stays_unknown(
     assert len(server.lists) == 1
 
 
+DECLARING: dict[str, Any] = {
+    "name": "tool-1",
+    "inputSchema": {"type": "object", "properties": {"zone": {"type": "string", "x-mcp-header": "Zone"}}},
+}
+
+
+@pytest.mark.parametrize(("header", "runs"), [("a", True), ("b", False)])
+@pytest.mark.parametrize("listed_before", [True, False])
+async def test_a_header_is_held_against_its_argument_though_nobody_has_listed_the_tool_for_a_while(
+    header: str, runs: bool, listed_before: bool
+) -> None:
+    """Whoever lies would only have to wait a minute, or not to list the tools himself."""
+    server, clock = Server(tools=[DECLARING]), Clock()
+    client = client_of(protect(server, policy=Policy.from_toml(PLAIN), now=clock))
+    if listed_before:
+        await post(client, "tools/list")
+        clock.time += 61
+    asked = {"name": "tool-1", "arguments": {"zone": "a"}}
+    response = await post(client, "tools/call", asked, headers={**bearer(), "Mcp-Param-Zone": header})
+    assert server.calls == (["tool-1"] if runs else [])
+    assert runs or (response.status_code, rpc(response)["error"]["code"]) == (400, -32020)
+    assert len(server.lists) == 1 + listed_before
+
+
+async def test_headers_of_a_tool_that_the_server_does_not_list_are_refused() -> None:
+    """And a call without any asks nobody."""
+    server = Server()
+    client = client_of(protect(server, policy=Policy.from_toml(PLAIN)))
+    for headers in ({}, {"Mcp-Param-Zone": "a"}):
+        await post(client, "tools/call", {"name": "hidden"}, headers={**bearer(), **headers})
+    assert server.calls == ["hidden"]
+    assert len(server.lists) == 1
+
+
 async def test_a_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call is denied after a while."""
     monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.01)

@@ -196,6 +196,14 @@ def test_a_value_without_its_header_is_refused_where_headers_are_required(argume
     assert check(arguments, required=False) is None
 
 
+def test_headers_of_a_tool_that_nobody_knows_are_refused() -> None:
+    """They may lie; without any there is nothing to tell."""
+    with pytest.raises(MessageRefused) as refused:
+        require_param_agreement([(b"mcp-param-region", b"eu")], None, {"region": "eu"}, required=True)
+    assert (refused.value.status, refused.value.code) == (400, -32020)
+    require_param_agreement([], None, {"region": "eu"}, required=True)
+
+
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.lists(st.text(), max_size=1)
 
 

@@ -1,7 +1,7 @@
 """`Mcp-Param-*`, held against the arguments in the body (MCP 2026-07-28, Streamable HTTP).
 
 Someone on the way may route or count by such a header; the tool runs with the argument. Headers that the
-tool does not declare say nothing and pass.
+tool does not declare say nothing and pass; of a tool that is not known, nobody could tell.
 """
 
 from __future__ import annotations
@@ -22,14 +22,27 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]{0,99}))(?:\.0{1,99})?")
 
 
+_PREFIX = b"mcp-param-"
+
+
+def has_param_headers(headers: Headers) -> bool:
+    """Whether there is any."""
+    return any(name.startswith(_PREFIX) for name, _ in headers)
+
+
 def require_param_agreement(
-    headers: Headers, declared: Sequence[ParamHeader], arguments: Mapping[str, Any], *, required: bool
+    headers: Headers, declared: Sequence[ParamHeader] | None, arguments: Mapping[str, Any], *, required: bool
 ) -> None:
     """Check every header that the tool declares. Where they are not `required`, those that came must be true.
 
+    `declared` None: nobody knows what the tool declares.
+
     Raises:
-        MessageRefused: a header differs from its argument, is there without one, or is missing.
+        MessageRefused: a header differs from its argument, is there without one, or is missing, or nobody
+            can tell what it must be.
     """
+    if declared is None and has_param_headers(headers):
+        raise MessageRefused(HEADER_MISMATCH, "Mcp-Param headers of a tool that the server does not list")
     if not declared:
         return
     single = single_headers(headers)
