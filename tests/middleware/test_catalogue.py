@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -213,7 +214,55 @@ async def test_the_notification_is_seen_wherever_a_chunk_ends() -> None:
 
 
 @pytest.mark.anyio
-async def test_other_notifications_and_other_bodies_change_nothing() -> None:
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+async def test_each_line_ending_of_event_streams_will_do(ending: bytes) -> None:
+    """WHATWG HTML, "Server-sent events"; and a batch, as 2025-03-26 has them."""
+    batch = b'data: [{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}]\n\n'
+    stream = (b"event: message\nid: 7\n" + CHANGED + batch).replace(b"\n", ending)
+    for cut in range(len(stream)):
+        assert await _watched([stream[:cut], stream[cut:]]) == (2, stream)
+
+
+RESULT = b'data: {"jsonrpc":"2.0","id":1,"result":{"content":%s}}\n\n'
+NOTIFICATION = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "stream",
+    [
+        RESULT % NOTIFICATION,
+        RESULT % b'"notifications/tools/list_changed"',
+        RESULT % json.dumps((b"\n\n" + CHANGED).decode()).encode(),
+        b": " + CHANGED[6:],
+        b"event: notifications/tools/list_changed\ndata: {}\n\n",
+        b'data: {"x":"' + b"x" * 20_000 + b'"}\r\ndata: ' + NOTIFICATION + b"\r\n\r\n",
+        CHANGED.replace(b"tools", b"prompts"),
+        CHANGED.replace(b'"method"', b'"x"'),
+        b"data: list_changed\n\n",
+    ],
+)
+async def test_nobody_makes_the_server_seem_to_change_by_speaking_of_it(stream: bytes) -> None:
+    """A tool that repeats its arguments; else one caller could have forgotten what decides about others."""
+    assert await _watched([stream]) == (0, stream)
+    assert await _watched([stream[index : index + 1] for index in range(len(stream))]) == (0, stream)
+    assert await _watched([stream + CHANGED]) == (1, stream + CHANGED)
+
+
+@pytest.mark.anyio
+async def test_other_bodies_change_nothing() -> None:
     """Only event streams carry notifications."""
-    assert (await _watched([CHANGED.replace(b"tools", b"prompts")]))[0] == 0
     assert (await _watched([CHANGED], b"application/json"))[0] == 0
+
+
+@pytest.mark.anyio
+async def test_of_a_long_stream_little_is_kept() -> None:
+    """Whatever ends its lines."""
+    watch = ChangeWatch(_nowhere, changed=lambda: None)
+    await watch({"type": "http.response.start", "headers": [(b"content-type", b"text/event-stream")]})
+    for chunk in (b"data: " + b"x" * 1_000_000, b"y\n" * 500_000, b"\n\n"):
+        await watch({"type": "http.response.body", "body": chunk, "more_body": True})
+        assert len(vars(watch)["_event"]) < 10
+
+
+async def _nowhere(_event: Event) -> None: ...

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
+
+from mcpauth_middleware.message import strict_json
+from mcpauth_middleware.message.events import EVENT_END, event_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpauth_middleware.asgi import Event, Send
 
-# JSON may escape a slash. Where a text only speaks of it, too much is forgotten, which does no harm.
-_CHANGED = re.compile(rb"notifications\\?/tools\\?/list_changed")
-_OVERLAP = len(b"notifications\\/tools\\/list_changed") - 1
+CHANGED: Final = "notifications/tools/list_changed"
+LONGEST_EVENT: Final = 16 * 1024
+"""A notification says nothing but that; what is longer is something else."""
+
+# JSON may escape a slash.
+_HINT: Final = b"list_changed"
 
 
 class ChangeWatch:
-    """A `send` that passes everything on and calls `changed` when the server says that its tools did."""
+    """A `send` that passes everything on and calls `changed` when the server says that its tools did.
+
+    Only a message of its own says so, not a result that speaks of it: a tool may repeat what it was told.
+    """
 
     def __init__(self, send: Send, *, changed: Callable[[], None]) -> None:
         self._send = send
         self._changed = changed
         self._is_stream = False
-        self._tail = b""
+        self._event = bytearray()
+        self._is_too_long = False
 
     async def __call__(self, event: Event) -> None:
         """Pass one event on."""
@@ -36,10 +45,28 @@ class ChangeWatch:
         await self._send(event)
 
     def _look_at(self, chunk: bytes) -> None:
-        seen = self._tail + chunk
-        if _CHANGED.search(seen):
-            self._tail = b""
+        # What was searched before holds no end, but its last line end may be the first half of one.
+        position = max(0, len(self._event) - 2)
+        self._event += chunk
+        while (end := EVENT_END.search(self._event, position)) is not None:
+            if not self._is_too_long and end.end() <= LONGEST_EVENT:
+                self._consider(bytes(self._event[: end.end()]))
+            del self._event[: end.end()]
+            position, self._is_too_long = 0, False
+        if len(self._event) > LONGEST_EVENT:
+            del self._event[:-2]
+            self._is_too_long = True
+
+    def _consider(self, event: bytes) -> None:
+        if _HINT not in event:
+            return
+        try:
+            value = strict_json.parse(event_data(event) or b"")
+        except strict_json.StrictJsonError:
+            return
+        messages = cast("list[object]", value) if isinstance(value, list) else [value]
+        if any(
+            isinstance(one, dict) and cast("dict[str, object]", one).get("method") == CHANGED
+            for one in messages
+        ):
             self._changed()
-        else:
-            # The end of one chunk and the beginning of the next may be one name.
-            self._tail = seen[-_OVERLAP:]

@@ -13,7 +13,7 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 # A line ends with CRLF, LF or CR; an event ends where a line end follows a line end. The first must not
 # take the CR of a CRLF for a line end of its own.
-_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -38,7 +38,7 @@ class EventSplitter:
         position = max(0, len(self._buffer) - 2)
         self._buffer += chunk
         events: list[bytes] = []
-        while (end := _EVENT_END.search(self._buffer, position)) is not None:
+        while (end := EVENT_END.search(self._buffer, position)) is not None:
             events.append(self._cut(end.end()))
             position = 0
         self._refuse_size(len(self._buffer))
