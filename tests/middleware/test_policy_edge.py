@@ -8,6 +8,8 @@ import pytest
 
 from mcpauth_middleware import Policy, ReloadingPolicy
 from tests.middleware.edge_helpers import Clock, Journal, RecordingApp, bearer, client_of, post, protect
+from tests.middleware.gate_helpers import read
+from tests.middleware.policy_helpers import someone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +99,8 @@ async def test_a_reload_is_recorded_and_decides_the_next_call(tmp_path: Path) ->
         new = tmp_path / "new.toml"
         new.write_text(text)
         new.replace(file)
+        clock.time += 2
+        policy.decide(read("ping"), someone())  # which sees it; the next one sees it unchanged
         clock.time += 2
 
     async with client_of(protect(app, policy=policy, audit=journal, now=clock)) as client:

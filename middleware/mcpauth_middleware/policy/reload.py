@@ -40,8 +40,8 @@ _logger = logging.getLogger(__name__)
 class ReloadingPolicy(Policy):
     """The policy in one or several files, and the rules that code adds to it.
 
-    Replace a file by renaming a new one over it: it is loaded at the next check. A file that is written in
-    place is loaded once it has not changed between two checks, since half of one could be a policy too.
+    Replace a file by renaming a new one over it. It is loaded once it has not changed between two checks:
+    half of one that is being written could be a policy too, one whose deny rules are still to come.
 
     Args:
         paths: The files.
@@ -121,9 +121,9 @@ class ReloadingPolicy(Policy):
             self._current, self._own = Policy.merged(own, self._files), own
 
     def check(self) -> bool:
-        """Look at the files now, and load them if they have changed; whether there is a new policy."""
+        """Load the files now if they have changed; they must be complete. Whether there is a new policy."""
         with self._busy:
-            return self._check()
+            return self._check(complete=True)
 
     def take_events(self) -> Sequence[Mapping[str, Any]]:
         """What has happened since this was last asked, as audit events."""
@@ -182,8 +182,15 @@ class ReloadingPolicy(Policy):
 
     def _begin_check(self) -> None:
         # Not waited for: whoever holds it is checking already.
-        if self._busy.acquire(blocking=False):
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
             self._start(self._check_and_release)
+        except Exception:
+            # No more threads are to be had: a request must not fail of it, nor the next check.
+            _logger.exception("The policy files could not be checked; the policy stays as it was")
+            self._next_check = self._monotonic() + self._interval
+            self._busy.release()
 
     def _check_and_release(self) -> None:
         try:
@@ -193,7 +200,7 @@ class ReloadingPolicy(Policy):
         finally:
             self._busy.release()
 
-    def _check(self) -> bool:
+    def _check(self, *, complete: bool = False) -> bool:
         try:
             stamps = self._stamps()
             if stamps == self._loaded:
@@ -201,9 +208,8 @@ class ReloadingPolicy(Policy):
                 return False
             settled = stamps == self._seen
             self._seen = stamps
-            if not (settled or self._replaced(stamps)):
-                return False
-            return self._load(stamps)
+            # Another inode tells nothing: whoever removes a file and writes it anew makes one as well.
+            return self._load(stamps) if settled or complete else False
         finally:
             self._next_check = self._monotonic() + self._interval
 
@@ -239,13 +245,6 @@ class ReloadingPolicy(Policy):
             self._events = [*self._events[-99:], event]
         if self._on_event is not None:
             self._on_event(event)
-
-    def _replaced(self, stamps: _Stamps) -> bool:
-        """Whether each file that changed is another file by now, and so was complete when it came."""
-        return all(
-            new == old or (new is not None and old is not None and new[:2] != old[:2])
-            for new, old in zip(stamps, self._loaded, strict=True)
-        )
 
     def _stamps(self) -> _Stamps:
         return tuple(map(_stamp, self._paths))
