@@ -111,7 +111,6 @@ UNREACHABLE = '[[rules]]\nid = "never"\ndeny = { tools = ["t"] }\n'
         ("", "policy.toml: version: missing"),
         (rules("t") + "quota = 1", "policy.toml: rules[0].quota: unknown key"),
         (rules("t", more=FAILING_TEST), "tests[0]: expected deny, got allow"),
-        (rules("t", more=UNREACHABLE), 'error: rule "t": can allow nothing'),
         (rules("t", "t"), 'policy.toml: rules[1].id: "t" is already'),
         (rules("own"), 'id: "own" is already the id of another rule'),
     ],
@@ -134,6 +133,20 @@ def test_what_cannot_be_used_leaves_the_old_policy_in_place(
     assert "the old one stays" in caplog.text
     files.replace(rules("t"))
     assert files.effect() == "allow"
+
+
+CLOSED = '[[rules]]\nid = "closed"\ndeny = { tools = ["*"], prompts = ["*"], resources = ["**"] }\n'
+
+
+@pytest.mark.parametrize("text", [rules("t", more=CLOSED), f"version = 1\n{CLOSED}"])
+def test_one_deny_rule_closes_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """In a hurry, before the others or in their place: what lint says of it must not keep the server open."""
+    files = Files(tmp_path, rules("t"))
+    assert files.effect() == "allow"
+    files.replace(text)
+    assert files.effect() == "deny"
+    assert [event["type"] for event in files.events] == ["policy.reload"]
+    assert "everything is denied" in caplog.text or 'rule "t": can allow nothing' in caplog.text
 
 
 def test_a_file_that_is_switched_off_does_not_close_the_server(tmp_path: Path) -> None:

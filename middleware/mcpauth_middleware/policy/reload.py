@@ -18,14 +18,14 @@ from mcpauth_middleware.policy.policy import Policy
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mcpauth_middleware.message.request import Message
     from mcpauth_middleware.policy.decide import Decision
     from mcpauth_middleware.policy.examples import Example
     from mcpauth_middleware.policy.explain import Explanation
     from mcpauth_middleware.policy.facts import ClaimNames, Context
-    from mcpauth_middleware.policy.lint import Finding
+    from mcpauth_middleware.policy.lint import Code, Finding
     from mcpauth_middleware.policy.rules import Rule
     from mcpauth_middleware.principal import Principal
 
@@ -54,7 +54,8 @@ class ReloadingPolicy(Policy):
 
     Raises:
         PolicyError: the files cannot be used as they are at the start: see `Policy.from_file`. Rules that
-            `lint` calls unreachable and tests that fail are such reasons too.
+            `lint` calls unreachable and tests that fail are such reasons too. Later on unreachable rules are
+            only logged: the old policy would allow what a new deny rule is there to stop.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ReloadingPolicy(Policy):
         self._loaded = self._seen = self._stamps()
         self._files = Policy.from_file(*self._paths)
         # Code may still add what is allowed.
-        self._current = _usable(Policy.merged(self._own, self._files), but="nothing-enforced")
+        self._current = _usable(Policy.merged(self._own, self._files), but=("nothing-enforced",))
         self._next_check = monotonic() + interval
 
     def decide(self, message: Message, principal: Principal, context: Context = NOTHING_KNOWN) -> Decision:
@@ -219,7 +220,8 @@ class ReloadingPolicy(Policy):
             files = Policy.from_file(*self._paths)
             if self._stamps() != stamps:
                 return False  # written while it was read: the next check will see
-            current = _usable(Policy.merged(self._own, files))
+            current = Policy.merged(self._own, files)
+            _usable(current, but=_meant_to_deny(current))
         except PolicyError as error:
             _logger.warning("The policy was not reloaded, the old one stays: %s", error)
             return self._failed(stamps, old, str(error))
@@ -250,12 +252,21 @@ class ReloadingPolicy(Policy):
         return tuple(map(_stamp, self._paths))
 
 
-def _usable(policy: Policy, but: str | None = None) -> Policy:
-    findings = [finding for finding in policy.lint() if finding.code != but]
-    errors = [str(finding) for finding in findings if finding.level == "error"]
-    if errors:
-        raise PolicyError("; ".join(errors))
+def _usable(policy: Policy, but: Collection[Code]) -> Policy:
+    errors = [finding for finding in policy.lint() if finding.level == "error"]
+    if refused := [str(finding) for finding in errors if finding.code not in but]:
+        raise PolicyError("; ".join(refused))
+    for finding in errors:
+        _logger.warning("The policy has a fault: %s", finding)
     return policy.tested()
+
+
+def _meant_to_deny(policy: Policy) -> Collection[Code]:
+    """What lint calls an error and an operator may mean: one deny rule, before the others or in their place,
+    is how a server is closed in a hurry. The old policy would keep it open.
+    """
+    denies = any(rule.effect == "deny" and rule.mode == "enforce" for rule in policy.rules)
+    return ("unreachable", "nothing-enforced") if denies else ()
 
 
 def _stamp(path: Path) -> _Stamp | None:
