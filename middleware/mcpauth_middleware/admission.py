@@ -104,6 +104,8 @@ class Admission:
         tenant = tenant_of(principal, self._policy) if self._by_tenant else None
         debits = debits_for(self._limits, principal, message, exchange.address, tenant=tenant)
         result = await self._limiter.take(debits)
+        told = result.states if len(result.states) == len(debits) else [None] * len(debits)
+        exchange.counted = tuple(zip(debits, told, strict=True))
         exchange.send = with_fields(exchange.send, rate_limit_fields(debits, result.states))
         if not result.allowed:
             raise RateLimited(result.limit, retry_after=result.retry_after)

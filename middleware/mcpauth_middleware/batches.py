@@ -19,6 +19,7 @@ import anyio
 from mcpauth_middleware.collected import MAX_RESPONSE_BYTES, CollectedResponse
 from mcpauth_middleware.errors import Denied, Refused, Unavailable
 from mcpauth_middleware.internal import ask
+from mcpauth_middleware.limits.fields import batch_fields, with_fields
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.refusal import INTERNAL_ERROR
 from mcpauth_middleware.responses import BatchAnswer
@@ -97,6 +98,9 @@ class Batches:
             await self._give_up(parts)
             exchange.members = tuple(part.exchange for part in parts if part.is_open)
             raise
+        finally:
+            counted = [each for part in parts for each in part.exchange.counted]
+            exchange.send = with_fields(exchange.send, batch_fields(counted))
         return parts
 
     async def run(self, parts: Sequence[Part], exchange: Exchange) -> None:

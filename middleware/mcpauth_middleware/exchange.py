@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcpauth_middleware.body import replayed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mcpauth_middleware.asgi import Event, Headers, Receive, Scope, Send
     from mcpauth_middleware.bearer import Scheme
+    from mcpauth_middleware.limits import Debit, LimitState
     from mcpauth_middleware.message import Message
     from mcpauth_middleware.policy import Decision
     from mcpauth_middleware.policy.facts import ToolFacts
@@ -40,6 +41,8 @@ class Exchange:
     decision: Decision | None = None
     tool: ToolFacts | None = None
     """What the server says of the tool that is called."""
+    counted: Sequence[tuple[Debit, LimitState | None]] = ()
+    """Under which limits the message was counted, and what that left of each."""
     members: tuple[Exchange, ...] = ()
     """The exchanges of a batch's members: refused together, each is still recorded by itself."""
 

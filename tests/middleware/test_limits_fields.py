@@ -14,6 +14,7 @@ from mcpauth_middleware import MemoryLimiter, Policy, RateLimit
 from mcpauth_middleware.limits import Debit, LimitResult, LimitState
 from mcpauth_middleware.limits.fields import rate_limit_fields
 from mcpauth_middleware.limits.gcra import Gcra
+from tests.middleware.batch_helpers import call, post_batch
 from tests.middleware.edge_helpers import (
     HANDSHAKE_REVISIONS,
     Clock,
@@ -49,6 +50,9 @@ class Guarded:
                 policy=Policy.from_toml(policy),
             )
         )
+
+    async def batch(self, *tools: str) -> httpx2.Response:
+        return await post_batch(self.client, *(call(tool, id=number) for number, tool in enumerate(tools)))
 
     async def call(self, tool: str = "a", *, revision: str = "2026-07-28", **claims: Any) -> httpx2.Response:
         return await post(
@@ -101,6 +105,40 @@ async def test_older_revisions_are_told_in_the_same_fields(revision: str) -> Non
     assert refused.headers["RateLimit"] == '"calls";r=0;t=60'
 
 
+async def test_a_batch_tells_what_is_left_after_its_last_member() -> None:
+    """Each member is counted by itself, and one of them may be refused."""
+    guarded = Guarded(RateLimit("5/minute", name="calls"))
+    first, second = await guarded.batch("a", "b"), await guarded.batch("a", "b", "c", "d")
+    assert first.headers.get_list("RateLimit") == ['"calls";r=3;t=24']
+    assert first.headers.get_list("RateLimit-Policy") == ['"calls";q=5;w=60']
+    assert second.headers["RateLimit"] == '"calls";r=0;t=12'
+    assert ["Rate limit" in str(answer) for answer in second.json()] == [False, False, False, True]
+    guarded.clock.time += 12
+    assert (await guarded.call()).status_code == 200
+    assert (await guarded.call()).status_code == 429
+
+
+async def test_of_members_that_are_counted_apart_a_batch_tells_the_tightest_state() -> None:
+    """A limit by tool: whoever keeps to it can repeat the batch."""
+    guarded = Guarded(
+        RateLimit("9/minute", name="all"), RateLimit("5/hour", by=("tool",), tools=("a", "b"), name="tools")
+    )
+    response = await guarded.batch("b", "a", "a", "b", "a", "c")
+    assert response.headers["RateLimit-Policy"] == '"all";q=9;w=60, "tools";q=5;w=3600'
+    assert response.headers["RateLimit"] == '"all";r=3;t=40, "tools";r=2;t=2160'
+
+
+async def test_a_batch_of_which_nothing_is_counted_tells_nothing() -> None:
+    """Denied members, and a batch that has to step up."""
+    denied = Guarded(RateLimit("2/minute"), policy="version = 1")
+    step_up = Guarded(RateLimit("2/minute"), policy=f'{ALL}\nscopes = ["more"]')
+    for guarded, status in ((denied, 200), (step_up, 403)):
+        response = await guarded.batch("a", "b")
+        assert response.status_code == status
+        assert "RateLimit" not in response.headers
+        assert "RateLimit-Policy" not in response.headers
+
+
 async def test_without_limits_there_are_no_fields() -> None:
     """Nothing is counted, so nothing is told."""
     response = await Guarded().call()
@@ -127,9 +165,13 @@ async def test_a_limiter_that_does_not_tell_what_is_left_is_not_guessed_for() ->
         limiter=Silent(),
         policy=Policy.from_toml(ALL),
     )
-    response = await post(client_of(guarded), "tools/call", {"name": "a"})
-    assert response.headers["RateLimit-Policy"] == '"x";q=2;w=60'
-    assert "RateLimit" not in response.headers
+    client = client_of(guarded)
+    for response in (
+        await post(client, "tools/call", {"name": "a"}),
+        await post_batch(client, call("a", id=1), call("a", id=2)),
+    ):
+        assert response.headers["RateLimit-Policy"] == '"x";q=2;w=60'
+        assert "RateLimit" not in response.headers
 
 
 def test_a_name_is_written_as_a_string_of_structured_fields() -> None:

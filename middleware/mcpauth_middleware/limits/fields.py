@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mcpauth_middleware.asgi import Event, Headers, Send
     from mcpauth_middleware.limits.limiter import Debit, LimitState
@@ -33,6 +33,28 @@ def rate_limit_fields(debits: Sequence[Debit], states: Sequence[LimitState]) -> 
         ]
         fields.append((b"ratelimit", ", ".join(left).encode()))
     return fields
+
+
+def batch_fields(counted: Iterable[tuple[Debit, LimitState | None]]) -> Headers:
+    """The fields of an answer to several messages: of each limit the tightest state that one of them left.
+
+    Under one key that is the state after the last of them, since each takes something away. Where a limit
+    counts messages apart, by tool for instance, it is that of the key of which least is left.
+    """
+    tightest: dict[tuple[str, int, int], tuple[Debit, LimitState | None]] = {}
+    for debit, state in counted:
+        limit = (debit.name, debit.quota, debit.window)
+        known = tightest.get(limit)
+        if known is None or _is_tighter(state, known[1]):
+            tightest[limit] = (debit, state)
+    debits = [debit for debit, _ in tightest.values()]
+    return rate_limit_fields(debits, [state for _, state in tightest.values() if state is not None])
+
+
+def _is_tighter(state: LimitState | None, than: LimitState | None) -> bool:
+    if state is None or than is None:
+        return state is None  # which is not guessed for
+    return (state.remaining, -state.reset) < (than.remaining, -than.reset)
 
 
 def with_fields(send: Send, fields: Headers) -> Send:
