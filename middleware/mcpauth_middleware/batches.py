@@ -106,11 +106,16 @@ class Batches:
     async def run(self, parts: Sequence[Part], exchange: Exchange) -> None:
         """Run what may run, in the order of the batch, and send one answer."""
         room = MAX_RESPONSE_BYTES
-        for part in parts:
-            if part.call is not None:
-                # Which knows by now when the token ends.
-                part.exchange.receive = exchange.receive
-                room -= await self._run(part, part.call, room)
+        waiting = [part for part in parts if part.call is not None]
+        try:
+            for part in list(waiting):
+                if part.call is not None and await self._may_still_run(part, part.call):
+                    # Which knows by now when the token ends.
+                    part.exchange.receive = exchange.receive
+                    waiting.remove(part)
+                    room -= await self._run(part, part.call, room)
+        finally:
+            await self._give_up(waiting)
         await _answer(parts).send(exchange.send)
 
     async def _judge(self, parts: Sequence[Part], principal: Principal) -> None:
@@ -132,12 +137,31 @@ class Batches:
         except Unavailable:
             raise  # not this member's matter alone
         except (Refused, MessageRefused) as refused:
-            answer = self._refusals.answer(refused, message)
-            await self._recorder.refusal(refused, status=answer.status, exchange=part.exchange)
-            part.status = answer.status
-            part.answer = answer.document
+            await self._refuse(part, refused)
         else:
             part.call = replace(call, must_be_readable=True)
+
+    async def _may_still_run(self, part: Part, call: Call) -> bool:
+        """Decide again: the members before it may have changed the tools, or taken until the token's end."""
+        message = part.member.message
+        if message is None:
+            return False
+        refused: Refused | None = None
+        if call.principal.expires_at <= self._now():
+            refused = Denied("token_expired")
+        else:
+            decision = await self._admission.judge(part.exchange, message, call.principal)
+            if decision.effect != "allow":
+                refused = Denied(decision.reason)
+        if refused is not None:
+            await self._refuse(part, refused)
+        return refused is None
+
+    async def _refuse(self, part: Part, refused: Refused | MessageRefused) -> None:
+        answer = self._refusals.answer(refused, part.member.message)
+        await self._recorder.refusal(refused, status=answer.status, exchange=part.exchange)
+        part.status = answer.status
+        part.answer = answer.document
 
     async def _give_up(self, parts: Sequence[Part]) -> None:
         for part in parts:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
 import pytest
 
 from mcpauth_middleware import MemoryLimiter, RateLimit
@@ -290,6 +291,45 @@ async def test_a_crash_of_one_member_is_an_error_of_that_member(caplog: pytest.L
     assert "secret detail" not in response.text
     assert "secret detail" in caplog.text
     assert [event["outcome"] for event in journal.events if event["phase"] == "outcome"] == ["error", "ok"]
+
+
+async def test_what_a_cancelled_batch_did_not_reach_is_closed_in_the_journal() -> None:
+    """Each intent has its outcome, also when the server goes down in the middle."""
+    reached = anyio.Event()
+
+    async def hanging(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        reached.set()
+        await anyio.sleep_forever()
+
+    journal = Journal()
+    client = client_of(protect(hanging, audit=journal))
+    async with anyio.create_task_group() as group:
+        group.start_soon(post_batch, client, call("read_file", id=1), call("whoami", id=2))
+        await reached.wait()
+        group.cancel_scope.cancel()
+    intents, outcomes = journal.events[:2], journal.events[2:]
+    assert [event["phase"] for event in journal.events] == ["intent", "intent", "outcome", "outcome"]
+    assert [event["outcome"] for event in outcomes] == ["aborted", "aborted"]
+    assert {event["call"] for event in intents} == {event["call"] for event in outcomes}
+
+
+async def test_no_member_begins_after_the_token_has_ended() -> None:
+    """RFC 6750 §5.2: a batch of slow calls would be a way to go on calling for long."""
+    clock, journal = Clock(), Journal()
+
+    def answers(message: dict[str, Any]) -> dict[str, Any]:
+        clock.time += 301
+        return {"jsonrpc": "2.0", "id": message["id"], "result": {"of": "tools/call"}}
+
+    server = Server(answers=answers)
+    response = await post_batch(
+        client_of(protect(server, audit=journal, now=clock)), *(call("read_file", id=id_) for id_ in range(3))
+    )
+    assert len(server.messages) == 2
+    assert ["of" in answer["result"] for answer in response.json()] == [True, True, False]
+    assert [event.get("reason") for event in journal.events if event.get("outcome") == "refused"] == [
+        "token_expired"
+    ]
 
 
 async def test_when_all_members_meet_the_same_http_error_the_client_sees_it() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from mcpauth_middleware import Policy, current_principal
 from mcpauth_middleware.catalogue import fetching
+from tests.middleware.batch_helpers import call as member
+from tests.middleware.batch_helpers import post_batch
 from tests.middleware.edge_helpers import (
     MODERN,
     Clock,
@@ -250,22 +252,50 @@ async def test_what_one_principal_may_not_be_told_another_one_asks_for_himself()
     assert server.calls == ["tool"]
 
 
+class Changing(Server):
+    """From the first call on, each answer is a stream that tells of a change first."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def streaming(event: Event) -> None:
+            if event["type"] == "http.response.start" and self.calls:
+                event = {**event, "headers": [(b"content-type", b"text/event-stream")]}
+            elif event["type"] == "http.response.body" and self.calls:
+                changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+                data = b"data: " + json.dumps(changed).encode() + b"\n\n"
+                event = {**event, "body": data + b"data: " + event["body"] + b"\n\n"}
+            await send(event)
+
+        await super().__call__(scope, receive, streaming)
+
+
 async def test_a_change_that_is_announced_in_a_stream_makes_the_next_call_ask_again() -> None:
     """The notification may come in the stream of any answer."""
-
-    class Changing(Server):
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            async def streaming(event: Event) -> None:
-                if event["type"] == "http.response.start" and self.calls:
-                    event = {**event, "headers": [(b"content-type", b"text/event-stream")]}
-                elif event["type"] == "http.response.body" and self.calls:
-                    changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
-                    data = b"data: " + json.dumps(changed).encode() + b"\n\n"
-                    event = {**event, "body": data + b"data: " + event["body"] + b"\n\n"}
-                await send(event)
-
-            await super().__call__(scope, receive, streaming)
-
     server = Changing()
     assert await call(server, "tool-1", "tool-1") == ["tool-1", "tool-1"]
     assert len(server.lists) == 2
+
+
+async def test_a_member_of_a_batch_is_decided_by_what_the_members_before_it_left() -> None:
+    """Else a batch were a way to run a tool as it was, not as it is."""
+
+    class Hardening(Changing):
+        def page(self, message: dict[str, Any]) -> bytes:
+            if self.calls:
+                self.tools = [{**tool, "_meta": {"tags": ["bad"]}} for tool in self.tools]
+            return super().page(message)
+
+    server, journal = Hardening(), Journal()
+    client = client_of(protect(server, policy=Policy.from_toml(TAGGED), audit=journal))
+    response = await post_batch(client, member("tool-1", id=1), member("tool-2", id=2))
+    assert server.calls == ["tool-1"]
+    first, second = response.json()
+    assert first["result"] == {"content": []}
+    assert second["result"]["content"][0]["text"] == "Unknown tool: tool-2"
+    told = [(event["phase"], event.get("outcome")) for event in journal.events if event["type"] == "call"]
+    assert sorted(told, key=str) == [
+        ("intent", None),
+        ("intent", None),
+        ("outcome", "aborted"),
+        ("outcome", "ok"),
+        ("outcome", "refused"),
+    ]
