@@ -148,6 +148,28 @@ def test_the_decorators_of_a_policy_and_the_free_one_take_the_same() -> None:
     )
 
 
+@pytest.mark.parametrize("make", [MCPServer, FastMCP], ids=["mcp 2.x", "FastMCP 4"])
+def test_a_name_that_would_be_a_pattern_makes_no_rule(make: Callable[[str], Any]) -> None:
+    """A tool called `*`, made from some API's description, would open all the others."""
+
+    @requires()
+    def harmless(*, name: str = "") -> str:
+        return name
+
+    def unmarked() -> str:
+        return ""
+
+    tools, resources = make("s"), make("s")
+    tools.tool(name="admin.*")(harmless)
+    resources.resource("file:///srv/*/{name}")(harmless)
+    for server, name in ((tools, r"'admin\.\*'"), (resources, r"'file:///srv/\*/'")):
+        with pytest.raises(PolicyError, match=f"from_server: {name}: its \\* would stand for others too"):
+            Policy.from_server(server)
+    other = make("s")
+    other.tool(name="admin.*")(unmarked)
+    assert Policy.from_server(other).rules == ()
+
+
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [

@@ -6,15 +6,12 @@ functions out. What another server contributes (mounts, proxies) is not among it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A parameter of a resource template: `{name}`, and in FastMCP `{name*}` for several segments.
-_PARAMETER = re.compile(r"\{[A-Za-z0-9_]+(\*?)\}")
 _REGISTRIES = (
     ("tools", "_tool_manager", "_tools"),
     ("prompts", "_prompt_manager", "_prompts"),
@@ -24,8 +21,8 @@ _REGISTRIES = (
 
 
 def registered(server: object) -> list[tuple[str, str, object]] | None:
-    """The key of a rule ("tools", "prompts", "resources"), the pattern and the function of each component;
-    None: it is no server of these frameworks.
+    """The key of a rule ("tools", "prompts", "resources"), the name or URI, or the template of URIs, and the
+    function of each component; None: it is no server of these frameworks.
     """
     provider = getattr(server, "_local_provider", None)
     components = _mapping(getattr(provider, "_components", None))
@@ -38,8 +35,7 @@ def _managed(server: object) -> Iterator[tuple[str, str, object]]:
     for key, manager, attribute in _REGISTRIES:
         found = _mapping(getattr(getattr(server, manager, None), attribute, None)) or {}
         for name, component in found.items():
-            pattern = uri_pattern(name) if key == "resources" else name
-            yield key, pattern, getattr(component, "fn", None)
+            yield key, name, getattr(component, "fn", None)
 
 
 def _component(component: object) -> tuple[str, str, object]:
@@ -47,14 +43,9 @@ def _component(component: object) -> tuple[str, str, object]:
     for attribute in ("uri_template", "uri"):
         uri = getattr(component, attribute, None)
         if uri is not None:
-            return "resources", uri_pattern(str(uri)), function
+            return "resources", str(uri), function
     is_prompt = str(getattr(component, "key", "")).startswith("prompt:")
     return ("prompts" if is_prompt else "tools"), str(getattr(component, "name", "")), function
-
-
-def uri_pattern(template: str) -> str:
-    """The pattern of a rule for a URI, or for a URI template (RFC 6570, levels that MCP servers use)."""
-    return _PARAMETER.sub(lambda match: "**" if match[1] else "*", template)
 
 
 def _mapping(value: object) -> Mapping[str, object] | None:

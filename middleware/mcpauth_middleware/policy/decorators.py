@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Any)
 
+# A parameter of a resource template: `{name}`, and in FastMCP `{name*}` for several segments.
+_PARAMETER: Final = re.compile(r"\{[A-Za-z0-9_]+(\*?)\}")
 MARK: Final = "__mcpauth_requires__"
 
 
@@ -78,18 +81,34 @@ def requirement_of(function: object) -> Requirement | None:
 
 
 def marked_rules(registered: Sequence[tuple[str, str, object]]) -> list[Rule]:
-    """The rules of what a server has registered: pairs of kind and name, each with its function.
+    """The rules of what a server has registered: of each the key of a rule, the name or URI, the function.
 
     Raises:
-        PolicyError: a name cannot be a pattern of a rule.
+        PolicyError: a name cannot be a pattern of a rule, or would be one for others too.
     """
     rules: list[Rule] = []
-    for key, pattern, function in registered:
+    for key, name, function in registered:
         requirement = requirement_of(function)
         if requirement is not None:
-            name = pattern if key == "tools" else f"{key}: {pattern}"
-            rules.append(requirement.rule(name, key, pattern))
+            pattern = uri_pattern(name) if key == "resources" else _exact(name)
+            rules.append(requirement.rule(name if key == "tools" else f"{key}: {pattern}", key, pattern))
     return rules
+
+
+def uri_pattern(template: str) -> str:
+    """The pattern of a rule for a URI, or for a URI template (RFC 6570, levels that MCP servers use).
+
+    Raises:
+        PolicyError: it holds a `*` of its own.
+    """
+    _exact(_PARAMETER.sub("", template))
+    return _PARAMETER.sub(lambda match: "**" if match[1] else "*", template)
+
+
+def _exact(name: str) -> str:
+    if "*" in name:
+        raise PolicyError(f"from_server: {name!r}: its * would stand for others too; rename it")
+    return name
 
 
 def tool_name(decorated: object) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.policy.examples import Example
     from mcpauth_middleware.policy.explain import Explanation
     from mcpauth_middleware.policy.facts import ClaimNames, Context
-    from mcpauth_middleware.policy.lint import Code, Finding
+    from mcpauth_middleware.policy.lint import Finding
     from mcpauth_middleware.policy.rules import Rule
     from mcpauth_middleware.principal import Principal
 
@@ -252,7 +252,7 @@ class ReloadingPolicy(Policy):
         return tuple(map(_stamp, self._paths))
 
 
-def _usable(policy: Policy, but: Collection[Code]) -> Policy:
+def _usable(policy: Policy, but: Collection[str]) -> Policy:
     errors = [finding for finding in policy.lint() if finding.level == "error"]
     if refused := [str(finding) for finding in errors if finding.code not in but]:
         raise PolicyError("; ".join(refused))
@@ -261,7 +261,7 @@ def _usable(policy: Policy, but: Collection[Code]) -> Policy:
     return policy.tested()
 
 
-def _meant_to_deny(policy: Policy) -> Collection[Code]:
+def _meant_to_deny(policy: Policy) -> Collection[str]:
     """What lint calls an error and an operator may mean: one deny rule, before the others or in their place,
     is how a server is closed in a hurry. The old policy would keep it open.
     """
