@@ -115,6 +115,7 @@ def running(
     folder: Path,
     *,
     protected: bool = True,
+    strict: bool = False,
     server: str = "uvicorn",
     mount: str = "none",
     path: str = "/mcp",
@@ -132,6 +133,7 @@ def running(
         "record": str(folder / "ran.jsonl"),
         "journal": str(folder / "audit.jsonl"),
         "protected": protected,
+        "strict": strict,
         "mount": mount,
     }
     command = [part.format(app="tests.stacks.server:app", port=port) for part in SERVERS[server]]

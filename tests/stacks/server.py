@@ -62,7 +62,34 @@ scopes = ["d:1", "d:2", "d:3", "d:4"]
 [[rules]]
 id = "never"
 deny = { tools = ["drop_everything"] }
+[[rules]]
+id = "harmless"
+allow = { tools = ["listed_*"] }
+tags = ["harmless"]
+[[rules]]
+id = "reading"
+allow = { tools = ["listed_*"] }
+annotations = { readOnlyHint = true }
+[[rules]]
+id = "secret"
+deny = { tools = ["listed_*"] }
+tags = ["secret"]
+[[rules]]
+id = "typed"
+allow = { tools = ["typed", "read_paths"] }
+[[rules]]
+id = "not-these"
+deny = { tools = ["read_paths"] }
+when = '"/etc/passwd" in args.paths'
 """
+
+LISTED: dict[str, tuple[set[str], bool | None]] = {
+    "listed_harmless": ({"harmless"}, None),
+    "listed_reading": (set(), True),
+    "listed_writing": (set(), False),
+    "listed_secret": ({"harmless", "secret"}, True),
+}
+"""Tools of which the rules go by what the list says: their tags, and whether they only read."""
 
 NOTHING = "nothing"
 """The value of an argument that was not given."""
@@ -94,7 +121,7 @@ class Decorator(Protocol):
 class McpServer(Protocol):
     """What the server classes of all stacks have in common."""
 
-    def tool(self, *, name: str | None = None) -> Decorator: ...
+    def tool(self, *, name: str | None = None, **described: Any) -> Decorator: ...
     def prompt(self) -> Decorator: ...
     def resource(self, uri: str) -> Decorator: ...
 
@@ -129,6 +156,23 @@ def add_everything(mcp: McpServer, recorder: Recorder) -> None:
             recorder.ran("tool", name)
             return name
 
+    for listed, (tags, reads) in LISTED.items():
+
+        @mcp.tool(name=listed, **_described(tags, reads=reads))
+        def run_listed(name: str = listed) -> str:
+            recorder.ran("tool", name)
+            return name
+
+    @mcp.tool()
+    def typed(count: int) -> str:
+        recorder.ran("tool", "typed", count=str(count))
+        return str(count)
+
+    @mcp.tool()
+    def read_paths(paths: str | list[str] | None = None) -> str:
+        recorder.ran("tool", "read_paths", path=json.dumps(paths))
+        return "read"
+
     @mcp.tool()
     async def whoami() -> str:
         recorder.ran("tool", "whoami")
@@ -158,6 +202,18 @@ def add_everything(mcp: McpServer, recorder: Recorder) -> None:
     def one_of_many(name: str) -> str:
         recorder.ran("resource", f"demo://files/public/{name}/text")
         return name
+
+
+def _described(tags: set[str], *, reads: bool | None) -> dict[str, Any]:
+    """What a tool is registered with, so that the list says this of it."""
+    types: Any = importlib.import_module(
+        "mcp_types" if _CONFIG["stack"]["environment"] == ".venv" else "mcp.types"
+    )
+    said = {} if reads is None else {"readOnlyHint": reads}
+    annotations = types.ToolAnnotations.model_validate(said)
+    if _CONFIG["stack"]["module"] == "fastmcp":
+        return {"annotations": annotations, "tags": tags}
+    return {"annotations": annotations, "meta": {"tags": sorted(tags)}}
 
 
 def _caller() -> dict[str, Any]:
@@ -192,6 +248,7 @@ def create_app(config: dict[str, Any]) -> ASGIApp:
         limits=[RateLimit("1/hour", by=("client", "tool"), tools=("limited",))],
         audit=AuditJournal(config["journal"]),
         audit_options=AuditOptions(keep={"*": ["path"]}),
+        strict_arguments=config["strict"],
     )
     if config["mount"] == "none":
         return protected
