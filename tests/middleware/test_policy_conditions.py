@@ -18,7 +18,7 @@ from mcpauth_middleware.policy.expression import FUNCTIONS
 from mcpauth_middleware.policy.syntax import MAX_DEPTH, SYNTAX, refuse_unlisted
 from mcpauth_middleware.policy.vocabulary import FACTS
 from tests.middleware.gate_helpers import MODERN, call, read
-from tests.middleware.policy_helpers import NOW, answer, facts, someone
+from tests.middleware.policy_helpers import NOW, answer, deny, facts, someone
 
 ARGUMENTS: dict[str, Any] = {
     "path": "/srv/share/a.txt",
@@ -305,6 +305,23 @@ def test_an_address_lies_in_a_network(address: str, expected: bool) -> None:
 def test_what_only_some_read_as_an_address_is_none(address: str) -> None:
     """Octal, hexadecimal and short forms."""
     assert isinstance(answer('cidr(args.ip, "10.0.0.0/8")', {"ip": address}), str)
+
+
+@pytest.mark.parametrize("network", ["::ffff:10.0.0.0/104", "::ffff:0:0/96", "::ffff:a00:1/128"])
+def test_a_network_in_which_no_address_lies_is_refused(network: str) -> None:
+    """An IPv4 address that is mapped into IPv6 is judged as the IPv4 address: the rule would never hold."""
+    with pytest.raises(PolicyError, match="write the IPv4 network"):
+        compile_condition(f'cidr(env.ip, "{network}")')
+    with pytest.raises(PolicyError, match=r"ip\[0\]: .*write the IPv4 network"):
+        deny(ip=(network,))
+
+
+@pytest.mark.parametrize("text", [" admin", "admin\n", "\tadmin ", "admin\u00a0", "ａdmin\u3000"])
+def test_a_text_with_space_around_it_is_not_another_text(text: str) -> None:
+    """Servers strip what people type."""
+    for when in ('args.x == "admin"', 'args.x != "admin"', 'args.x in ["admin", "root"]'):
+        assert isinstance(answer(when, {"x": text}), str)
+    assert answer('args.x == "adm in"', {"x": text}) is False
 
 
 @pytest.mark.parametrize(

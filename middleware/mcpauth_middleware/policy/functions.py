@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _WITH_LENGTH: Final = frozenset({"text", "list"})
 _AMBIGUOUS_PATH: Final = re.compile(r"[\x00-\x1f\x7f\\]|^//|[. ](?:/|$)")
 
@@ -144,9 +145,14 @@ def network(text_: str) -> Network:
         PolicyError: it is none; the message says what to write.
     """
     try:
-        return ipaddress.ip_network(text_)
+        found = ipaddress.ip_network(text_)
     except ValueError:
         pass
+    else:
+        if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
+            # As `address` reads an address, none lies in there.
+            raise PolicyError(f"{text_!r}: write the IPv4 network, as in 10.0.0.0/8")
+        return found
     try:
         mend = f"write {ipaddress.ip_network(text_, strict=False)}"
     except ValueError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from mcpauth_middleware.policy.errors import Unevaluable
 from mcpauth_middleware.policy.json_text import plain, refuse_written, written
-from mcpauth_middleware.policy.lookalike_text import judged
+from mcpauth_middleware.policy.lookalike_text import judged, skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,10 +92,17 @@ def equal(left: object, right: object) -> bool:
 def _same(left: object, right: object) -> bool:
     kind = _common_kind(left, right)
     if kind == "text":
-        return judged(operator.eq, text(left), text(right))
+        return _same_text(text(left), text(right))
     if kind not in SCALARS:
         raise Unevaluable(f"{a(kind)} cannot be compared; compare its members")
     return bool(left == right)
+
+
+def _same_text(left: str, right: str) -> bool:
+    answer = judged(operator.eq, left, right)
+    if not answer and skeleton(left).strip() == skeleton(right).strip():
+        raise Unevaluable("two texts differ only in the space around them")
+    return answer
 
 
 def unequal(left: object, right: object) -> bool:
