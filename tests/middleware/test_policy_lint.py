@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from mcpauth_middleware.policy import ClientMatch, Policy, Rule
 from tests.middleware.policy_helpers import allow, deny, policy
+from tests.middleware.work import calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def findings(*rules: Rule, scopes: dict[str, list[str]] | None = None) -> list[tuple[str, str, str | None]]:
@@ -124,9 +130,20 @@ def test_a_client_s_own_word_is_a_warning() -> None:
     assert findings(allow(client=ClientMatch(host=("claude.ai",)))) == []
 
 
-def test_a_thousand_rules_are_linted_at_once() -> None:
-    """Reloading waits for it."""
-    large = Policy()
-    for number in range(1000):
-        large.add(allow(f"a{number}", "s", tools=(f"tool{number}_*", f"x{number}")))
+def many_rules(count: int) -> Policy:
+    made = Policy()
+    for number in range(count):
+        made.add(allow(f"a{number}", "s", tools=(f"tool{number}_*", f"x{number}")))
+    return made
+
+
+def many_patterns(count: int) -> Policy:
+    return policy(allow("a", tools=tuple(f"tool{number}_*" for number in range(count))))
+
+
+@pytest.mark.parametrize("made", [many_rules, many_patterns])
+def test_twice_as_much_is_twice_the_work(made: Callable[[int], Policy]) -> None:
+    """Reloading waits for it: of rules, and of the patterns in one."""
+    small, large = made(100), made(200)
+    assert calls(large.lint) <= 2.2 * calls(small.lint)
     assert large.lint() == []

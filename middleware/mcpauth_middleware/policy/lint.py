@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mcpauth_middleware.message.target import Target
 from mcpauth_middleware.policy.index import RuleIndex
-from mcpauth_middleware.policy.rules import MATCHERS, Rule
+from mcpauth_middleware.policy.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,9 +106,10 @@ def _redundant_patterns(rules: Sequence[Rule]) -> Iterator[Finding]:
         patterns = list(dict.fromkeys(rule.patterns))
         if len(patterns) != len(list(rule.patterns)):
             yield Finding("warning", "redundant-pattern", rule.id, "names a pattern twice")
-        for kind, pattern in patterns:
-            others = tuple(text for other, text in patterns if other == kind and text != pattern)
-            if others and _covering(_index([_only(kind, others)]), kind, pattern, None) is not None:
+        alone = [_only(str(number), kind, pattern) for number, (kind, pattern) in enumerate(patterns)]
+        index = _index(alone)
+        for itself, (kind, pattern) in zip(alone, patterns, strict=True):
+            if _covering(index, kind, pattern, itself) is not None:
                 text = f"{pattern!r} is covered by another pattern of the rule"
                 yield Finding("warning", "redundant-pattern", rule.id, text)
 
@@ -135,8 +136,8 @@ def _index(rules: Iterator[Rule] | Sequence[Rule]) -> RuleIndex:
     return index
 
 
-def _covering(index: RuleIndex, kind: TargetKind, pattern: str, but: Rule | None) -> Rule | None:
-    """A rule one of whose patterns matches all that `pattern` matches.
+def _covering(index: RuleIndex, kind: TargetKind, pattern: str, but: Rule) -> Rule | None:
+    """A rule, other than `but`, one of whose patterns matches all that `pattern` matches.
 
     A `*` that is read as a character which no pattern holds can only be matched by another `*`, and that
     matches whatever stands in its place.
@@ -147,7 +148,7 @@ def _covering(index: RuleIndex, kind: TargetKind, pattern: str, but: Rule | None
     by_id: dict[str, Rule] = {}
     for name in _instances(kind, pattern):
         allows, denies = index.matching(Target(kind, name))
-        matching = {rule.id: rule for rule in (*allows, *denies) if but is None or rule.id != but.id}
+        matching = {rule.id: rule for rule in (*allows, *denies) if rule.id != but.id}
         by_id |= matching
         found = set(matching) if found is None else found & set(matching)
         if not found:
@@ -177,13 +178,13 @@ def _asks_less(cover: Rule, rule: Rule) -> bool:
     return set(cover.scopes) != set(rule.scopes) or bool(rule.conditions)
 
 
-def _only(kind: TargetKind, patterns: tuple[str, ...]) -> Rule:
-    by_kind = dict.fromkeys(MATCHERS.values(), ()) | {kind: patterns}
+def _only(rule_id: str, kind: TargetKind, pattern: str) -> Rule:
+    by_kind: dict[TargetKind, tuple[str, ...]] = {kind: (pattern,)}
     return Rule(
-        "x",
+        rule_id,
         "allow",
-        tools=by_kind["tool"],
-        prompts=by_kind["prompt"],
-        resources=by_kind["resource"],
-        methods=by_kind["method"],
+        tools=by_kind.get("tool", ()),
+        prompts=by_kind.get("prompt", ()),
+        resources=by_kind.get("resource", ()),
+        methods=by_kind.get("method", ()),
     )
