@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -306,6 +307,37 @@ async def test_a_server_that_does_not_answer_is_given_up_on() -> None:
 
     with pytest.raises(fetch.FetchFailed, match="TimeoutError"):
         await fetch.fetch_json(f"{ISSUER}/jwks", client=client_of(app), deadline=0.05)
+
+
+@pytest.mark.parametrize("chunk", [b" " * 64 * 1024, b" "])
+async def test_an_answer_without_an_end_is_left_at_its_limit(chunk: bytes) -> None:
+    """What is read is counted as it comes; the server hears of it at the latest when its buffers are full."""
+    sent: list[int] = []
+    gone = anyio.Event()
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with anyio.create_task_group() as group:
+
+            async def leave() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                gone.set()
+                group.cancel_scope.cancel()
+
+            group.start_soon(leave)
+            while True:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent.append(len(chunk))
+                await anyio.lowlevel.checkpoint()
+
+    async with served(lambda _: app, lifespan="off") as url:
+        request = fetch.JsonRequest(f"{url}/jwks", max_bytes=2_000)
+        with pytest.raises(fetch.FetchFailed, match="longer than 2000 bytes"):
+            await fetch.exchange_json(request)
+        await gone.wait()
+    assert sum(sent) < 16 * 1024 * 1024
 
 
 async def test_keys_come_over_real_http_with_the_client_that_is_made_when_none_is_given() -> None:
