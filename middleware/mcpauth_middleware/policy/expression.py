@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from mcpauth_middleware.policy import functions, members, values
 from mcpauth_middleware.policy.errors import Missing, PolicyError, Unevaluable
+from mcpauth_middleware.policy.evaluation import (
+    Binary,
+    all_of,
+    any_of,
+    applied,
+    below,
+    chained,
+    combined,
+    negated,
+)
 from mcpauth_middleware.policy.places import place, source_of
 from mcpauth_middleware.policy.vocabulary import FACTS, ROOTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcpauth_middleware.policy.facts import Facts
     from mcpauth_middleware.policy.vocabulary import Evaluate
-
-_Binary = Callable[[object, object], object]
 
 _OPERATORS: Final[dict[type[ast.AST], Callable[[object, object], bool]]] = {
     ast.Eq: values.equal,
@@ -31,12 +40,12 @@ _OPERATORS: Final[dict[type[ast.AST], Callable[[object, object], bool]]] = {
 _IN: Final = (ast.In, ast.NotIn)
 _LISTS: Final = frozenset({"principal.groups", "principal.scopes", "tool.tags"})
 _OBJECTS: Final = frozenset({"args", "principal.claims", "tool.annotations"})
-_ARITHMETIC: Final[dict[type[ast.AST], _Binary]] = {
+_ARITHMETIC: Final[dict[type[ast.AST], Binary]] = {
     ast.Add: values.arithmetic(operator.add),
     ast.Sub: values.arithmetic(operator.sub),
 }
 _UNARY: Final[dict[str, Callable[[object], object]]] = {"len": functions.length, "lower": functions.lower}
-_BINARY: Final[dict[str, _Binary]] = {
+_BINARY: Final[dict[str, Binary]] = {
     "startswith": functions.starts_with,
     "endswith": functions.ends_with,
     "any_of": values.any_equal,
@@ -77,13 +86,13 @@ class Compiler:
                 return self._fact(node)
             case ast.BoolOp():
                 parts = [self.condition(part) for part in node.values]
-                return _all(parts) if isinstance(node.op, ast.And) else _any(parts)
+                return all_of(parts) if isinstance(node.op, ast.And) else any_of(parts)
             case ast.UnaryOp(op=ast.Not()):
-                return _not(self.condition(node.operand))
+                return negated(self.condition(node.operand))
             case ast.UnaryOp():
-                return _apply(values.negative, self.value(node.operand))
+                return applied(values.negative, self.value(node.operand))
             case ast.BinOp():
-                return _combine(_ARITHMETIC[type(node.op)], self.value(node.left), self.value(node.right))
+                return combined(_ARITHMETIC[type(node.op)], self.value(node.left), self.value(node.right))
             case ast.Compare():
                 return self._compare(node)
             case ast.Call():
@@ -119,8 +128,8 @@ class Compiler:
             if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
                 self._refuse(left, "compares two constants; compare a fact, such as args.x")
         if len(steps) == 1:
-            return _combine(steps[0][0], first, others[0])
-        return _chain(first, steps)
+            return combined(steps[0][0], first, others[0])
+        return chained(first, steps)
 
     def _operator(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> Callable[[object, object], bool]:
         if isinstance(op, _IN):
@@ -145,13 +154,13 @@ class Compiler:
         if name == "has":
             return self._has(node.args[0])
         if name == "len" and _dotted(node.args[0]) in _OBJECTS:
-            return _apply(functions.members, self.value(node.args[0]))
+            return applied(functions.members, self.value(node.args[0]))
         if name in _UNARY:
-            return _apply(_UNARY[name], self.value(node.args[0]))
+            return applied(_UNARY[name], self.value(node.args[0]))
         if name in _BINARY:
             return self._binary(name, node)
         tested = self._tested(name, node.args[1])
-        return _apply(tested, self.value(node.args[0]))
+        return applied(tested, self.value(node.args[0]))
 
     def _binary(self, name: str, node: ast.Call) -> Evaluate:
         root = node.args[1]
@@ -161,7 +170,7 @@ class Compiler:
             )
             if problem is not None:
                 self._refuse(root, problem)
-        return _combine(_BINARY[name], self.value(node.args[0]), self.value(root))
+        return combined(_BINARY[name], self.value(node.args[0]), self.value(root))
 
     def _tested(self, name: str, node: ast.expr) -> Callable[[object], object]:
         """`glob` and `cidr`, whose second value is compiled."""
@@ -209,7 +218,7 @@ class Compiler:
             case ast.Attribute(value=ast.Name(id=root)) | ast.Name(id=root) if root != "args":
                 return self._refuse_unknown(node, root)
             case ast.Attribute():
-                return _below(self._member(node.value), node.attr, _look_up(node.value))
+                return below(self._member(node.value), node.attr, _look_up(node.value))
             case ast.Subscript():
                 return self._subscript(node)
             case _:
@@ -219,7 +228,7 @@ class Compiler:
         if isinstance(node.value, ast.Name) and node.value.id != "args":
             self._refuse(node, f"write {node.value.id}.name")
         container, key = self._member(node.value), self.value(node.slice)
-        return _combine(_look_up(node.value), container, key)
+        return combined(_look_up(node.value), container, key)
 
     def _refuse_unknown(self, node: ast.expr, root: str) -> NoReturn:
         if root in _PYTHON_SPELLING:
@@ -262,48 +271,5 @@ def _meant(name: str, known: frozenset[str] | list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
 
 
-def _all(parts: list[Evaluate]) -> Evaluate:
-    def evaluate(facts: Facts) -> bool:
-        return all(values.boolean(part(facts)) for part in parts)
-
-    return evaluate
-
-
-def _any(parts: list[Evaluate]) -> Evaluate:
-    def evaluate(facts: Facts) -> bool:
-        return any(values.boolean(part(facts)) for part in parts)
-
-    return evaluate
-
-
-def _not(part: Evaluate) -> Evaluate:
-    return lambda facts: not values.boolean(part(facts))
-
-
-def _apply(function: Callable[[object], object], value: Evaluate) -> Evaluate:
-    return lambda facts: function(value(facts))
-
-
-def _combine(function: _Binary, left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda facts: function(left(facts), right(facts))
-
-
-def _below(container: Evaluate, name: str, look_up: _Binary) -> Evaluate:
-    return lambda facts: look_up(container(facts), name)
-
-
-def _look_up(container: ast.expr) -> _Binary:
+def _look_up(container: ast.expr) -> Binary:
     return members.root_member if _dotted(container) in _OBJECTS else members.member
-
-
-def _chain(first: Evaluate, steps: list[tuple[Callable[[object, object], bool], Evaluate]]) -> Evaluate:
-    def evaluate(facts: Facts) -> bool:
-        left = first(facts)
-        for compare, operand in steps:
-            right = operand(facts)
-            if not compare(left, right):
-                return False
-            left = right
-        return True
-
-    return evaluate
