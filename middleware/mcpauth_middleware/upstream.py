@@ -37,6 +37,7 @@ MAX_ENTRIES = 10_000
 MAX_CALLS = 100
 MARGIN_SECONDS = 10
 """A token that is given out has at least so long to live."""
+MAX_LIFETIME_SECONDS = 2**31
 DEADLINE_SECONDS = 10.0
 
 _OK = 200
@@ -220,6 +221,6 @@ def _granted(document: Mapping[str, Any], resource: str, subject_token: str, *, 
         raise FetchFailed("the answer has no bearer access token")
     if value == subject_token:
         raise FetchFailed("the answer is the caller's own token")
-    if type(lifetime) is not int or lifetime < 0:
+    if type(lifetime) is not int or not 0 <= lifetime <= MAX_LIFETIME_SECONDS:
         raise FetchFailed("the answer's expires_in is not a number of seconds")
     return UpstreamToken(value, resource, now + lifetime)

@@ -231,6 +231,7 @@ def exchange_at(server: Exchanging) -> TokenExchange:
         {"issued_token_type": "urn:ietf:params:oauth:token-type:id_token"},
         {"expires_in": "300"},
         {"expires_in": -1},
+        {"expires_in": 10**400},
         {"expires_in": True},
     ],
 )
