@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -620,34 +620,36 @@ def test_length_and_depth_are_bounded() -> None:
             compile_condition(parenthesised)
 
 
-@pytest.mark.parametrize(
-    ("text", "of_size"),
-    [
-        (" or ".join(f'glob(args.x, "*{n}*b*c*d*e")' for n in range(50)), lambda size: "a" * size),
-        ('"a" in args.x', lambda size: "b" * size),
-        ('"a" in args.x', lambda size: "é" * size),
-        ('args.x == "a"', lambda size: "[" * size),
-        ('path_under(args.x, "/srv")', lambda size: "/" * size),
-    ],
-)
-def test_a_long_text_is_no_more_work_than_a_short_one(text: str, of_size: Callable[[int], object]) -> None:
+OfSize: TypeAlias = "Callable[[int], object]"
+
+LONG_TEXTS: list[tuple[str, OfSize]] = [
+    (" or ".join(f'glob(args.x, "*{n}*b*c*d*e")' for n in range(50)), lambda size: "a" * size),
+    ('"a" in args.x', lambda size: "b" * size),
+    ('"a" in args.x', lambda size: "é" * size),
+    ('args.x == "a"', lambda size: "[" * size),
+    ('path_under(args.x, "/srv")', lambda size: "/" * size),
+]
+
+
+@pytest.mark.parametrize(("text", "of_size"), LONG_TEXTS)
+def test_a_long_text_is_no_more_work_than_a_short_one(text: str, of_size: OfSize) -> None:
     """As far as work is calls: what is done to the text is done by functions that take linear time."""
     short, long = work_of(text, of_size(6_000)), work_of(text, of_size(60_000))
     assert short == long
 
 
-@pytest.mark.parametrize(
-    ("text", "of_size"),
-    [
-        ('"a" in args.x', lambda size: "b" * size),
-        ('"a" in args.x', lambda size: ["b"] * size),
-        ("has(args.x.y)", lambda size: {f"k{n}": 1 for n in range(size)}),
-        ("args.x.k1", lambda size: {f"k{n}": 1 for n in range(size)}),
-        ("any_of(args.x, args.x)", lambda size: ["b"] * size),
-        ('lower(args.x) == "a"', lambda size: "b" * size),
-    ],
-)
-def test_what_is_too_large_is_not_looked_at(text: str, of_size: Callable[[int], object]) -> None:
+TOO_LARGE: list[tuple[str, OfSize]] = [
+    ('"a" in args.x', lambda size: "b" * size),
+    ('"a" in args.x', lambda size: ["b"] * size),
+    ("has(args.x.y)", lambda size: {f"k{n}": 1 for n in range(size)}),
+    ("args.x.k1", lambda size: {f"k{n}": 1 for n in range(size)}),
+    ("any_of(args.x, args.x)", lambda size: ["b"] * size),
+    ('lower(args.x) == "a"', lambda size: "b" * size),
+]
+
+
+@pytest.mark.parametrize(("text", "of_size"), TOO_LARGE)
+def test_what_is_too_large_is_not_looked_at(text: str, of_size: OfSize) -> None:
     """It has no answer, and is no more work the larger it is."""
     assert isinstance(answer(text, {"x": of_size(70_000)}), str)
     some, more = work_of(text, of_size(70_000)), work_of(text, of_size(140_000))

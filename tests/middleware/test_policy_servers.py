@@ -41,11 +41,11 @@ class Server:
     def app(self) -> Starlette:
         server: Any = (MCPServer if self.kind == "mcp" else FastMCP)("files")
 
-        @server.tool()
         def read(paths: str | list[str] | None = None) -> str:
             self.read.append(paths)
             return "read"
 
+        server.tool()(read)
         app: Starlette = getattr(server, "streamable_http_app" if self.kind == "mcp" else "http_app")()
         return app
 
