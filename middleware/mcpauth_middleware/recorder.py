@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from mcpauth_middleware.audit.event import intent, outcome, refusal, stream_intent
+from mcpauth_middleware.audit.sink import KEPT
 from mcpauth_middleware.errors import AuditUnavailable, RateLimited, Refused
 
 if TYPE_CHECKING:
@@ -81,8 +82,13 @@ class Recorder:
     ) -> None:
         """Record how the call ended; also while the request is being cancelled."""
         event = outcome(intent, result, status=status, duration_ms=self._duration_ms(exchange))
-        with anyio.move_on_after(OUTCOME_SECONDS, shield=True):
-            await self._keep(event)
+        try:
+            recording = self._sink.record(event)
+            if recording is not KEPT:
+                with anyio.move_on_after(OUTCOME_SECONDS, shield=True):
+                    await recording
+        except Exception:
+            _logger.exception("An audit event was lost")
 
     async def refusal(self, refused: Refused | MessageRefused, *, status: int, exchange: Exchange) -> None:
         """Record a request that did not run; `status` is the one it was answered with."""
@@ -112,7 +118,9 @@ class Recorder:
 
     async def _announced(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
-            await self._sink.record(event)
+            recording = self._sink.record(event)
+            if recording is not KEPT:
+                await recording
         except Exception:
             _logger.exception("An intent could not be recorded: the call is refused")
             raise AuditUnavailable from None

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcpauth_middleware.audit import AuditJournal, JournalError
+from mcpauth_middleware.audit.journal import PATIENCE_SECONDS, SLOW_SECONDS
+from mcpauth_middleware.audit.sink import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -252,54 +254,107 @@ async def test_a_closed_journal_takes_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+class Stuck:
+    """A journal that another thread writes to, and does not get done before the gate opens."""
+
+    def __init__(self, path: Path) -> None:
+        self.gate = threading.Event()
+        self.writer = AuditJournal(path, now=self._now)
+        self._is_writing = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._write()))
+        self._thread.start()
+        assert self._is_writing.wait(10)
+
+    async def _write(self) -> None:
+        await self.writer.record({"n": 0})
+
+    def _now(self) -> float:
+        self._is_writing.set()
+        self.gate.wait(10)
+        return NOW
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self._thread.join)
+        await self.writer.aclose()
+
+
 async def test_whoever_stops_waiting_stops_nothing(tmp_path: Path) -> None:
     """A cancelled request: its event is written all the same, and the next one too."""
     path = tmp_path / "audit.jsonl"
-    gate = threading.Event()
-
-    def now() -> float:
-        gate.wait(10)
-        return NOW
-
-    writer = AuditJournal(path, now=now)
-    waiting = asyncio.ensure_future(writer.record({"n": 1}))
+    stuck = Stuck(path)
+    waiting = asyncio.ensure_future(stuck.writer.record({"n": 1}))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    gate.set()
-    await writer.record({"n": 2})
-    await writer.aclose()
-    assert [event["n"] for event in lines(path)] == [1, 2]
+    next_one = asyncio.ensure_future(stuck.writer.record({"n": 2}))
+    stuck.gate.set()
+    await next_one
+    await stuck.aclose()
+    assert [event["n"] for event in lines(path)] == [0, 1, 2]
+    assert [event["seq"] for event in lines(path)] == [1, 2, 3]
 
 
-async def test_a_slow_disk_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+async def test_a_write_that_hangs_holds_up_no_other_loop(tmp_path: Path) -> None:
     """Only those wait that wait for their record."""
-    gate = threading.Event()
-
-    def now() -> float:
-        gate.wait(10)
-        return NOW
-
-    writer = AuditJournal(tmp_path / "audit.jsonl", now=now)
-    waiting = asyncio.ensure_future(writer.record({}))
+    path = tmp_path / "audit.jsonl"
+    stuck = Stuck(path)
+    waiting = asyncio.ensure_future(stuck.writer.record({"n": 1}))
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
-    gate.set()
+    assert path.read_bytes() == b""
+    stuck.gate.set()
     await waiting
+    await stuck.aclose()
+    assert [event["n"] for event in lines(path)] == [0, 1]
+
+
+async def test_after_a_slow_write_a_thread_writes_for_a_while(tmp_path: Path) -> None:
+    """A disk that hesitates holds up one call, and none of those that come after it."""
+    path = tmp_path / "audit.jsonl"
+    clock, writers, seconds = [0.0], list[str](), [SLOW_SECONDS + 0.01]
+
+    def monotonic() -> float:
+        # Whatever happens between two looks at it takes so long.
+        clock[0] += seconds[0]
+        return clock[0]
+
+    def now() -> float:
+        writers.append(threading.current_thread().name)
+        return NOW
+
+    writer = AuditJournal(path, now=now, monotonic=monotonic)
+    await writer.record({})
+    seconds[0] = 0.0
+    await writer.record({})
+    clock[0] += PATIENCE_SECONDS
+    await writer.record({})
+    await writer.aclose()
+    here = threading.current_thread().name
+    assert writers == [here, "mcpauth-audit", here]
+    assert [event["seq"] for event in lines(path)] == [1, 2, 3]
+
+
+async def test_what_was_recorded_at_once_need_not_be_awaited(tmp_path: Path) -> None:
+    """A file takes a line in microseconds: the event is in it when `record` returns."""
+    path = tmp_path / "audit.jsonl"
+    writer = journal(path)
+    assert writer.record({"n": 1}) is KEPT
+    assert [event["n"] for event in lines(path)] == [1]
     await writer.aclose()
 
 
 async def test_what_waits_at_the_end_is_still_written(tmp_path: Path) -> None:
     """`aclose` drains."""
     path = tmp_path / "audit.jsonl"
-    writer = journal(path)
-    waiting = [asyncio.ensure_future(writer.record({"n": number})) for number in range(50)]
+    stuck = Stuck(path)
+    waiting = [asyncio.ensure_future(stuck.writer.record({"n": number})) for number in range(50)]
     await asyncio.sleep(0)
-    await writer.aclose()
+    stuck.gate.set()
+    await stuck.aclose()
     await asyncio.gather(*waiting)
-    assert len(lines(path)) == 50
+    assert len(lines(path)) == 51
 
 
 async def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

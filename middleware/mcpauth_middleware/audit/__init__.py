@@ -5,5 +5,6 @@ from __future__ import annotations
 from mcpauth_middleware.audit.journal import AuditJournal as AuditJournal
 from mcpauth_middleware.audit.journal_file import JournalError as JournalError
 from mcpauth_middleware.audit.options import AuditOptions as AuditOptions
+from mcpauth_middleware.audit.sink import KEPT as KEPT
 from mcpauth_middleware.audit.sink import AuditSink as AuditSink
 from mcpauth_middleware.audit.sink import LogSink as LogSink

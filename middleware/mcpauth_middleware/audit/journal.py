@@ -1,8 +1,10 @@
 """The audit journal: one JSON object a line, numbered without gaps, in a file that only this process writes.
 
-Lines are written by one thread, so that a slow disk holds up the calls that wait for their record and
-nothing else. An event counts as recorded once the operating system has it: it survives the end of the
-process, not of the machine.
+An event counts as recorded once the operating system has it: it survives the end of the process, not of the
+machine. Taking a line is a matter of microseconds for a file, far less than handing it to a thread, so it is
+written where it arises. Where writing may take its time, one thread does it, and only those wait that wait
+for their record: standard output, a file while another thread writes to it, and a file whose disk was slow a
+moment ago.
 """
 
 from __future__ import annotations
@@ -11,19 +13,24 @@ import asyncio
 import contextlib
 import os
 import queue
-import secrets
 import threading
 import time
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcpauth_middleware.audit.journal_file import JournalError, JournalFile, LineFile, StandardOutput
-from mcpauth_middleware.audit.sink import line
+from mcpauth_middleware.audit.sink import KEPT, line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+SLOW_SECONDS: Final = 0.1
+"""A write that takes longer holds up more than the call it is about."""
+PATIENCE_SECONDS: Final = 10.0
+"""So long after a slow write lines go through the thread."""
 
 _Result: TypeAlias = "tuple[asyncio.Future[None], Exception | None]"
 
@@ -41,18 +48,23 @@ class AuditJournal:
         path: str | os.PathLike[str],
         *,
         now: Callable[[], float] = time.time,
-        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        token_bytes: Callable[[int], bytes] = os.urandom,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file: LineFile = StandardOutput() if path == "-" else JournalFile(os.fspath(path))
         self._now = now
         self._token_bytes = token_bytes
+        self._monotonic = monotonic
+        self._writing = threading.Lock()
+        """Held while a line gets its number and is written."""
+        self._slow_until = -inf
         self._process = os.getpid()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._is_closed = False
 
-    async def record(self, event: Mapping[str, Any]) -> None:
-        """Write the event, and return when it is written.
+    def record(self, event: Mapping[str, Any]) -> Awaitable[None]:
+        """Write the event now (`KEPT`), or when what this returns is awaited.
 
         Raises:
             OSError: it could not be written, as on a full disk. The journal goes on with the next event.
@@ -63,11 +75,18 @@ class AuditJournal:
         if os.getpid() != self._process:
             # The lock and the numbers belong to the parent.
             raise JournalError("the journal was opened before this process forked; open one in each worker")
-        self._start()
-        loop = asyncio.get_running_loop()
-        entry = _Entry(event, loop, loop.create_future())
-        self._queue.put(entry)
-        await entry.written
+        started = self._monotonic()
+        is_quick = self._file.is_prompt and started >= self._slow_until
+        if not is_quick or not self._writing.acquire(blocking=False):
+            return self._record_in_thread(event)
+        try:
+            self._write(event)
+        finally:
+            self._writing.release()
+            ended = self._monotonic()
+            if ended - started > SLOW_SECONDS:
+                self._slow_until = ended + PATIENCE_SECONDS
+        return KEPT
 
     async def aclose(self) -> None:
         """Write what is still waiting, and close the file."""
@@ -77,12 +96,17 @@ class AuditJournal:
         if self._writer is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._writer.join)
-        self._file.close()
+        with self._writing:
+            self._file.close()
 
-    def _start(self) -> None:
+    async def _record_in_thread(self, event: Mapping[str, Any]) -> None:
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_all, name="mcpauth-audit", daemon=True)
             self._writer.start()
+        loop = asyncio.get_running_loop()
+        entry = _Entry(event, loop, loop.create_future())
+        self._queue.put(entry)
+        await entry.written
 
     def _write_all(self) -> None:
         is_last = False
@@ -113,7 +137,8 @@ class AuditJournal:
 
     def _try_to_write(self, event: Mapping[str, Any]) -> Exception | None:
         try:
-            self._write(event)
+            with self._writing:
+                self._write(event)
         except Exception as error:  # noqa: BLE001 (raised where the event is waited for)
             return error
         return None
@@ -122,8 +147,8 @@ class AuditJournal:
         now = self._now()
         seq = self._file.last_seq + 1
         numbered = {"id": _event_id(now, self._token_bytes(10)), "seq": seq, "ts": _timestamp(now)}
-        others = {key: value for key, value in event.items() if key not in numbered}
-        self._file.append(line({**numbered, **others}).encode() + b"\n")
+        # Once more at the end: an event may have members of these names.
+        self._file.append(line({**numbered, **event, **numbered}).encode() + b"\n")
         # Only now: a line that was not written leaves no gap.
         self._file.last_seq = seq
 
@@ -147,11 +172,17 @@ def _settle(results: list[_Result]) -> None:
 
 def _event_id(now: float, random: bytes) -> str:
     """A UUID of version 7 (RFC 9562 §5.7): ids sort by time."""
-    value = int(now * 1000) << 80 | int.from_bytes(random)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))
+    time, rest = f"{int(now * 1000):012x}", random.hex()
+    variant = "89ab"[random[2] >> 4 & 0x3]
+    return f"{time[:8]}-{time[8:]}-7{rest[1:4]}-{variant}{rest[5:8]}-{rest[8:]}"
 
 
 def _timestamp(now: float) -> str:
     """The moment in RFC 3339, UTC, with milliseconds."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, millisecond = divmod(int(now * 1000), 1000)
+    return f"{_second(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -26,6 +26,8 @@ class LineFile(Protocol):
     """Appends lines."""
 
     last_seq: int
+    is_prompt: bool
+    """Whether appending is quick as a rule, so that nobody else need do it."""
 
     def append(self, line: bytes) -> None:
         """Write the line, whole or not at all."""
@@ -43,6 +45,8 @@ class JournalFile:
         JournalError: the path is a link, no regular file, open to others, in use, or holds something else.
         OSError: it cannot be opened.
     """
+
+    is_prompt = True
 
     def __init__(self, path: str) -> None:
         self._fd = _open(path)
@@ -63,26 +67,29 @@ class JournalFile:
         Raises:
             OSError: it could not be written, as on a full disk.
         """
-        written = 0
+        written = os.write(self._fd, line)
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
         except OSError:
-            if written:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise
 
     def close(self) -> None:
         """Make what was written durable, and let go of the file."""
+        # What is written later fails, and never ends in a file that got the same number.
+        fd, self._fd = self._fd, -1
         try:
-            os.fsync(self._fd)
+            os.fsync(fd)
         finally:
-            os.close(self._fd)
+            os.close(fd)
 
 
 class StandardOutput:
     """Standard output, as a container's log wants it. Lines are numbered from 1 in each run."""
+
+    is_prompt = False  # whoever reads the pipe may be slow
 
     def __init__(self) -> None:
         self._fd = os.dup(1)
@@ -95,7 +102,8 @@ class StandardOutput:
 
     def close(self) -> None:
         """Let go of it."""
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
 
 def _open(path: str) -> int:

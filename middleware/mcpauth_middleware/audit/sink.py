@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Generator, Mapping
 
 
 class AuditSink(Protocol):
-    """Takes audit events."""
+    """Takes audit events. `async def record` is the usual form."""
 
-    async def record(self, event: Mapping[str, Any]) -> None:
-        """Keep the event, and return when it is kept.
+    def record(self, event: Mapping[str, Any]) -> Awaitable[None]:
+        """Keep the event; once what this returns was awaited, it is kept. `KEPT` when it is so already.
 
         Raises:
             Exception: it could not be kept. A call whose intent cannot be recorded must not run.
         """
         ...
+
+
+class _Kept:
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+KEPT: Final = _Kept()
+"""Returned by a sink that did not have to wait. It can be awaited; who knows it need not."""
 
 
 class LogSink:
@@ -28,9 +37,10 @@ class LogSink:
     def __init__(self) -> None:
         self._logger = logging.getLogger("mcpauth_middleware.audit")
 
-    async def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: Mapping[str, Any]) -> Awaitable[None]:
         """Log the event."""
         self._logger.info("%s", line(event))
+        return KEPT
 
 
 def line(event: Mapping[str, Any]) -> str:
@@ -39,4 +49,7 @@ def line(event: Mapping[str, Any]) -> str:
     Raises:
         TypeError, ValueError: it holds what JSON does not.
     """
-    return json.dumps(event, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(event)
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
