@@ -6,7 +6,7 @@ the application is told that the client has gone, and the client sees the respon
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,7 +14,8 @@ import anyio
 from mcpauth_middleware.background import SharedRun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
+    from types import TracebackType
 
     from mcpauth_middleware.asgi import Event, Receive, Send
     from mcpauth_middleware.background import Background
@@ -25,7 +26,8 @@ ANSWER_SECONDS = 60
 """How long after the token's end the answer to a call that began in time may take. Servers of the revisions
 before 2026-07-28 answer every call by a stream, and a client has no way to ask for the answer again."""
 LEAVE_SECONDS = 5.0
-"""How long the application may take to notice that its client has gone; then it is cancelled."""
+"""How long the application may take to notice that its client has gone; then it is cancelled, and again after
+each such time: what it does in its end, such as recording the outcome, must not be disturbed by the next."""
 LOOK_SECONDS = 1.0
 
 _LISTENING = "subscriptions/listen"
@@ -46,7 +48,7 @@ class OpenStreams:
         self._background = background
         self._now = now
         self._answer_seconds = answer_seconds
-        self._leave_seconds = leave_seconds
+        self.leave_seconds = leave_seconds
         self._look_seconds = look_seconds
         self._streams: set[LimitedResponse] = set()
         self._watching = SharedRun(self._watch, background)
@@ -55,8 +57,7 @@ class OpenStreams:
         """How many are open."""
         return len(self._streams)
 
-    @asynccontextmanager
-    async def limited(self, exchange: Exchange) -> AsyncGenerator[None]:
+    def limited(self, exchange: Exchange) -> LimitedResponse:
         """The time in which a request that was admitted runs: when its answer is an event stream, it ends."""
         principal = exchange.principal
         if principal is None:
@@ -64,32 +65,29 @@ class OpenStreams:
         ends_at: float = principal.expires_at
         if exchange.message is not None and exchange.message.method != _LISTENING:
             ends_at += self._answer_seconds
-        response = LimitedResponse(principal, exchange, ends_at=ends_at, opened=self._add)
+        response = LimitedResponse(principal, exchange, streams=self, ends_at=ends_at)
         exchange.send, exchange.receive = response.send, response.receive
-        try:
-            with response.scope:
-                yield
-        finally:
-            self._streams.discard(response)
-        if response.is_ended:
-            # The application may have left without a word; for the server that would be a broken response.
-            with anyio.move_on_after(self._leave_seconds):
-                await response.finish()
+        return response
+
+    def add(self, stream: LimitedResponse) -> None:
+        """A stream has opened."""
+        self._streams.add(stream)
+        self._watching.start()
+
+    def discard(self, stream: LimitedResponse) -> None:
+        """A response is over; it may have been no stream at all."""
+        self._streams.discard(stream)
 
     def end(self, has_ended: Callable[[Principal], bool]) -> None:
         """End the streams of the principals for whom this is true."""
         for stream in [stream for stream in self._streams if has_ended(stream.principal)]:
             self._end(stream)
 
-    def _add(self, stream: LimitedResponse) -> None:
-        self._streams.add(stream)
-        self._watching.start()
-
     def _end(self, stream: LimitedResponse) -> None:
         if stream.is_ended:
             return
         stream.end()
-        stream.cancel_at = self._now() + self._leave_seconds
+        stream.cancel_at = self._now() + self.leave_seconds
         self._background.start(stream.finish)
 
     async def _watch(self) -> None:
@@ -98,7 +96,8 @@ class OpenStreams:
             next_end = now + self._look_seconds
             for stream in list(self._streams):
                 if stream.cancel_at is not None and stream.cancel_at <= now:
-                    stream.scope.cancel()
+                    stream.cancel()
+                    stream.cancel_at = now + self.leave_seconds
                 elif stream.ends_at <= now:
                     self._end(stream)
                 else:
@@ -107,35 +106,64 @@ class OpenStreams:
 
 
 class LimitedResponse:
-    """One response, between the application and the server."""
+    """One response, between the application and the server, for as long as the application runs.
+
+    Cancelled is the task that runs it: a scope of its own would cost every request, and hardly any ever
+    comes to that.
+    """
 
     def __init__(
-        self,
-        principal: Principal,
-        exchange: Exchange,
-        *,
-        ends_at: float,
-        opened: Callable[[LimitedResponse], None],
+        self, principal: Principal, exchange: Exchange, *, streams: OpenStreams, ends_at: float
     ) -> None:
         self.principal = principal
         self.ends_at = ends_at
         self.is_ended = False
         self.cancel_at: float | None = None
-        self.scope = anyio.CancelScope()
+        self._streams = streams
         self._send: Send = exchange.send
         self._receive: Receive = exchange.receive
-        self._opened = opened
         self._is_complete = False
         self._sending = 0
-        self._finishing = anyio.Lock()
+        self._finishing = asyncio.Lock()
         self._waiting: set[anyio.CancelScope] = set()
+        self._task: asyncio.Task[object] | None = None
+        self._cancelled = 0
+
+    async def __aenter__(self) -> None:
+        """The application runs now, in this task."""
+        self._task = asyncio.current_task()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """It has returned, or was made to."""
+        self._streams.discard(self)
+        was_cancelled_here = self._take_back() and kind is asyncio.CancelledError
+        if self.is_ended and (error is None or was_cancelled_here):
+            # The application may have left without a word; for the server that would be a broken response.
+            with anyio.move_on_after(self._streams.leave_seconds):
+                await self.finish()
+        return was_cancelled_here
+
+    def cancel(self) -> None:
+        """The application does not leave by itself."""
+        if self._task is not None:
+            self._cancelled += 1
+            self._task.cancel()
+
+    def _take_back(self) -> bool:
+        """Undo what `cancel` did to the task; whether nobody else wants it cancelled."""
+        left = 0
+        for _ in range(self._cancelled):
+            left = self._task.uncancel() if self._task is not None else 0
+        return self._cancelled > 0 and left == 0
 
     async def send(self, event: Event) -> None:
         """Pass an event on, until the stream has ended: what comes then reaches nobody."""
         if self.is_ended:
             return
         if event["type"] == "http.response.start" and _is_event_stream(event):
-            self._opened(self)
+            self._streams.add(self)
         elif event["type"] == "http.response.body":
             self._is_complete = not event.get("more_body", False)
         self._sending += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +175,48 @@ async def test_an_application_that_does_not_leave_is_cancelled_and_the_client_is
             subject.clock.time += 1
 
     assert subject.left == ["cancelled"]
+
+
+async def test_an_application_that_ignores_it_is_cancelled_again() -> None:
+    """And the request ends like any other: its task is not left marked as cancelled."""
+    subject, wire = Subject(leave_seconds=0.05), Wire()
+    cancelling: list[int] = []
+
+    async def deaf(made: Exchange) -> None:
+        async with subject.streams.limited(made):
+            await made.send(dict(START))
+            with suppress(asyncio.CancelledError):
+                await anyio.sleep_forever()
+            subject.left.append("ignored")
+            await anyio.sleep_forever()
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling.append(task.cancelling())
+
+    with anyio.fail_after(5):
+        task = asyncio.create_task(deaf(exchange(wire)))
+        await anyio.sleep(0.01)
+        subject.streams.end(lambda _: True)
+        while not task.done():
+            subject.clock.time += 1
+            await anyio.sleep(0.02)
+
+    assert (subject.left, cancelling) == (["ignored"], [0])
+    assert len(subject.streams) == 0
+    assert wire.is_ended
+
+
+async def test_whoever_else_cancels_the_request_cancels_it() -> None:
+    """A server that goes down ends also those whose stream is about to end."""
+    subject, wire = Subject(leave_seconds=60.0), Wire()
+    task = asyncio.create_task(subject.stubborn(exchange(wire)))
+    await anyio.sleep(0.01)
+    subject.streams.end(lambda _: True)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert subject.left == ["cancelled"]
+    assert len(subject.streams) == 0
 
 
 async def test_what_is_being_sent_is_sent_before_the_end() -> None:
