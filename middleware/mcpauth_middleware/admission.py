@@ -12,7 +12,7 @@ from mcpauth_middleware.catalogue.param_agreement import has_param_headers, requ
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.errors import Denied, InsufficientScope, RateLimited
 from mcpauth_middleware.exchange import Call
-from mcpauth_middleware.limits import debits_for
+from mcpauth_middleware.limits import Debits
 from mcpauth_middleware.limits.fields import rate_limit_fields, with_fields
 from mcpauth_middleware.limits.rate_limit import called_tool
 from mcpauth_middleware.membership import tenant_of
@@ -49,7 +49,7 @@ class Admission:
         now: Callable[[], float],
     ) -> None:
         self._policy = policy
-        self._limits = limits
+        self._debits = Debits(limits)
         self._by_tenant = any("tenant" in limit.by for limit in limits)
         self._limiter = limiter
         self._recorder = recorder
@@ -83,7 +83,8 @@ class Admission:
         exchange.decision = decision
         called = called_tool(message)
         exchange.tool = None if called is None else view.tool_facts(called)
-        await self._recorder.happened(self._policy.take_events())
+        if events := self._policy.take_events():
+            await self._recorder.happened(events)
         return decision
 
     def step_up(self, scopes: Iterable[str], principal: Principal) -> InsufficientScope:
@@ -102,14 +103,15 @@ class Admission:
             raise Denied("not_judged" if decision is None else decision.reason)
         await self._check_param_headers(exchange, message, principal)
         tenant = tenant_of(principal, self._policy) if self._by_tenant else None
-        debits = debits_for(self._limits, principal, message, exchange.address, tenant=tenant)
+        debits = self._debits.of(message, principal, exchange.address, tenant=tenant)
         result = await self._limiter.take(debits)
         told = result.states if len(result.states) == len(debits) else [None] * len(debits)
         exchange.counted = tuple(zip(debits, told, strict=True))
         exchange.send = with_fields(exchange.send, rate_limit_fields(debits, result.states))
         if not result.allowed:
             raise RateLimited(result.limit, retry_after=result.retry_after)
-        await self._check_arguments(exchange, message, principal, size=len(body))
+        if self._strict_arguments is not None:
+            await self._check_arguments(self._strict_arguments, exchange, message, principal, size=len(body))
         intent = await self._recorder.intent(message, principal, decision, exchange)
         return Call(principal, message, body, intent)
 
@@ -133,14 +135,20 @@ class Admission:
             raise
 
     async def _check_arguments(
-        self, exchange: Exchange, message: Message, principal: Principal, *, size: int
+        self,
+        strict: StrictArguments,
+        exchange: Exchange,
+        message: Message,
+        principal: Principal,
+        *,
+        size: int,
     ) -> None:
         tool = called_tool(message)
-        if self._strict_arguments is None or tool is None:
+        if tool is None:
             return
         view = CatalogueView(self._catalogue, principal, message)
         definition = view.definition(tool)
         if view.unknown:
             await self._fetcher.fetch(tool, exchange, message, principal)
             definition = view.definition(tool)
-        await self._strict_arguments.check(definition, message.arguments or {}, size=size)
+        await strict.check(definition, message.arguments or {}, size=size)

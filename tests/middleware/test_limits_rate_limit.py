@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcpauth_middleware.limits import RateLimit, debits_for
+from mcpauth_middleware.limits import Debits, RateLimit
 from mcpauth_middleware.limits.gcra import Gcra
 from tests.middleware.gate_helpers import REVISIONS, call, principal, read
 
@@ -91,7 +93,7 @@ def keys(
     message: Message | None = None,
     address: str | None = "10.0.0.1",
 ) -> list[str]:
-    debits = debits_for([limit], who or principal(), message or call("search"), address)
+    debits = Debits([limit]).of(message or call("search"), who or principal(), address)
     return [debit.key for debit in debits]
 
 
@@ -172,5 +174,19 @@ def test_a_key_holds_no_name_of_a_person() -> None:
 def test_equal_limits_count_a_call_once() -> None:
     """Two of the same would otherwise each take half."""
     limit = RateLimit("1/second")
-    debits = debits_for([limit, RateLimit("1/second"), RateLimit("2/second")], principal(), call("t"), None)
+    debits = Debits([limit, RateLimit("1/second"), RateLimit("2/second")]).of(call("t"), principal(), None)
     assert [debit.name for debit in debits] == ["1/second per user", "2/second per user"]
+
+
+def test_whoever_was_counted_before_is_counted_under_the_same_keys_and_nobody_else_is() -> None:
+    """Keys that are at hand are those that would be made anew."""
+    limits = [RateLimit("1/second", by=("user", "tool")), RateLimit("1/second", by=("address",))]
+    people = [principal(), replace(principal(), subject="another")]
+    places = ["192.0.2.1", "192.0.2.2", None]
+    used, seen = Debits(limits), dict[tuple[str, ...], tuple[str, str, str | None]]()
+    for _ in range(2):
+        for who, tool, place in itertools.product(people, ["a", "b"], places):
+            keys = tuple(debit.key for debit in used.of(call(tool), who, place))
+            assert keys == tuple(debit.key for debit in Debits(limits).of(call(tool), who, place))
+            assert seen.setdefault(keys, (who.subject, tool, place)) == (who.subject, tool, place)
+    assert len(seen) == 12

@@ -10,8 +10,16 @@ Time is in whole microseconds. Integers keep the promise exactly, and fit the do
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MICROSECONDS = 1_000_000
+
+
+class Step(NamedTuple):
+    """What one call did: admitted when `wait_us` is 0; otherwise it would be after that time."""
+
+    arrival_us: int
+    wait_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +35,8 @@ class Gcra:
         next_us = due_us + self.interval_us
         wait_us = next_us - self.burst * self.interval_us - now_us
         if wait_us > 0:
-            return Step(arrival_us=due_us, wait_us=wait_us)
-        return Step(arrival_us=next_us, wait_us=0)
+            return Step(due_us, wait_us)
+        return Step(next_us, 0)
 
     def state(self, arrival_us: int | None, now_us: int) -> tuple[int, int]:
         """How many calls may come now, and the microseconds after which it is as if none had come.
@@ -40,11 +48,3 @@ class Gcra:
         if room_us >= self.interval_us:
             return room_us // self.interval_us, due_us - now_us
         return 0, self.interval_us - room_us
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one call did: admitted when `wait_us` is 0; otherwise it would be after that time."""
-
-    arrival_us: int
-    wait_us: int

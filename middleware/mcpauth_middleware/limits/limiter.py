@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from mcpauth_middleware.limits.rate_limit import called_tool
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from mcpauth_middleware.limits.rate_limit import Dimension, RateLimit
     from mcpauth_middleware.message.request import Message
     from mcpauth_middleware.principal import Principal
+
+
+_REMEMBERED: Final = 4096
+"""So many combinations of callers and tools have their keys at hand."""
+
+_CountedFor: TypeAlias = "tuple[str | None, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,7 @@ class Debit:
     """The rate as it was written: `quota` calls in `window` seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class LimitState:
+class LimitState(NamedTuple):
     """What is left under one debit, once the call was counted or refused.
 
     `reset` are the seconds after which all of it is there again; of nothing, after which one more is.
@@ -59,44 +65,61 @@ class Limiter(Protocol):
         ...
 
 
-def debits_for(
-    limits: Sequence[RateLimit],
-    principal: Principal,
-    message: Message,
-    address: str | None,
-    *,
-    tenant: str | None = None,
-) -> list[Debit]:
-    """What the message is counted under: each key once, however many limits are equal.
+class Debits:
+    """What each message is counted under, by the limits of one server."""
 
-    Those who have no address or no tenant share what is counted by it.
-    """
-    debits: dict[str, Debit] = {}
-    for limit in limits:
-        if limit.concerns(message):
-            key = _key(limit, principal, message, address, tenant)
-            debits.setdefault(key, Debit(key, limit.gcra, limit.label, limit.quota, limit.window))
-    return list(debits.values())
+    def __init__(self, limits: Sequence[RateLimit]) -> None:
+        self._limits = tuple(limits)
+        dimensions: set[Dimension] = {dimension for limit in limits for dimension in limit.by}
+        self._dimensions = tuple(dimensions)
+        # Whoever calls once calls again.
+        self._remembered = lru_cache(_REMEMBERED)(self._made)
+
+    def of(
+        self, message: Message, principal: Principal, address: str | None, *, tenant: str | None = None
+    ) -> tuple[Debit, ...]:
+        """Each key once, however many limits are equal.
+
+        Those who have no address or no tenant share what is counted by it.
+        """
+        if message.kind != "request" or not self._limits:
+            return ()
+        tool = called_tool(message)
+        counted_for = [_counted_for(each, principal, tool, address, tenant) for each in self._dimensions]
+        return self._remembered(tool, tuple(counted_for))
+
+    def _made(self, tool: str | None, counted_for: tuple[_CountedFor, ...]) -> tuple[Debit, ...]:
+        values = dict(zip(self._dimensions, counted_for, strict=True))
+        debits: dict[str, Debit] = {}
+        for limit in self._limits:
+            if limit.concerns(tool):
+                whose = [(dimension, *values[dimension]) for dimension in limit.by]
+                key = _key(limit, whose)
+                debits.setdefault(key, Debit(key, limit.gcra, limit.label, limit.quota, limit.window))
+        return tuple(debits.values())
 
 
-def _key(
-    limit: RateLimit, principal: Principal, message: Message, address: str | None, tenant: str | None
-) -> str:
+def _counted_for(
+    dimension: Dimension, principal: Principal, tool: str | None, address: str | None, tenant: str | None
+) -> _CountedFor:
+    match dimension:
+        case "user":
+            return (principal.issuer, principal.subject)
+        case "client":
+            return (principal.issuer, principal.client_id)
+        case "tool":
+            return (tool,)
+        case "address":
+            return (address,)
+        case "token":
+            # What tells one token from the next of the same client; not each has a `jti`.
+            name = principal.token_id or f"until {principal.expires_at}"
+            return (principal.issuer, principal.subject, principal.client_id, name)
+        case "tenant":
+            return (principal.issuer, tenant)
+
+
+def _key(limit: RateLimit, whose: list[tuple[str | None, ...]]) -> str:
     """A digest: a limiter's store is no place for people's names. It is the same in every process."""
-    values: dict[Dimension, tuple[str | None, ...]] = {
-        "user": (principal.issuer, principal.subject),
-        "client": (principal.issuer, principal.client_id),
-        "tool": (called_tool(message),),
-        "address": (address,),
-        "token": _token(principal),
-        "tenant": (principal.issuer, tenant),
-    }
-    whose = [(dimension, *values[dimension]) for dimension in limit.by]
     # `repr` keeps ("a", "b") and ("a', 'b",) apart, and None from "None".
     return hashlib.sha256(repr((limit.identity, whose)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _token(principal: Principal) -> tuple[str | None, ...]:
-    """What tells one token from the next of the same client; not each has a `jti`."""
-    name = principal.token_id or f"until {principal.expires_at}"
-    return (principal.issuer, principal.subject, principal.client_id, name)

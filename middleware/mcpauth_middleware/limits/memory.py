@@ -9,7 +9,7 @@ from mcpauth_middleware.limits.gcra import MICROSECONDS
 from mcpauth_middleware.limits.limiter import LimitResult, LimitState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcpauth_middleware.limits.limiter import Debit
 
@@ -39,10 +39,11 @@ class MemoryLimiter:
         taken: dict[str, int] = {}
         refused: tuple[int, Debit] | None = None
         for debit in debits:
-            step = debit.limit.take(taken.get(debit.key, self._arrivals.get(debit.key)), now_us)
-            taken[debit.key] = step.arrival_us
-            if step.wait_us and (refused is None or step.wait_us > refused[0]):
-                refused = (step.wait_us, debit)
+            key = debit.key
+            arrival_us = taken[key] if key in taken else self._arrivals.get(key)
+            taken[key], wait_us = debit.limit.take(arrival_us, now_us)
+            if wait_us and (refused is None or wait_us > refused[0]):
+                refused = (wait_us, debit)
         if refused is not None:
             wait_us, debit = refused
             # One more, for what rounding the caller's clock may take away.
@@ -50,14 +51,10 @@ class MemoryLimiter:
                 allowed=False,
                 retry_after=(wait_us + 1) / MICROSECONDS,
                 limit=debit.name,
-                states=self._states(debits, now_us),
+                states=_states(debits, self._arrivals, now_us),
             )
         self._keep(taken, now_us)
-        return LimitResult(allowed=True, states=self._states(debits, now_us))
-
-    def _states(self, debits: Sequence[Debit], now_us: int) -> tuple[LimitState, ...]:
-        found = (debit.limit.state(self._arrivals.get(debit.key), now_us) for debit in debits)
-        return tuple(LimitState(remaining, reset_us / MICROSECONDS) for remaining, reset_us in found)
+        return LimitResult(allowed=True, states=_states(debits, taken, now_us))
 
     def _keep(self, taken: dict[str, int], now_us: int) -> None:
         for key, arrival_us in taken.items():
@@ -75,3 +72,11 @@ class MemoryLimiter:
             oldest = list(self._arrivals)[: excess + self._max_keys // 10]
             for key in oldest:
                 del self._arrivals[key]
+
+
+def _states(debits: Sequence[Debit], arrivals: Mapping[str, int], now_us: int) -> tuple[LimitState, ...]:
+    states: list[LimitState] = []
+    for debit in debits:
+        remaining, reset_us = debit.limit.state(arrivals.get(debit.key), now_us)
+        states.append(LimitState(remaining, reset_us / MICROSECONDS))
+    return tuple(states)

@@ -65,13 +65,10 @@ class RateLimit:
         """What the limit is called in answers and in the journal."""
         return self.name or f"{self.rate} per {' and '.join(self.by) or 'server'}"
 
-    def concerns(self, message: Message) -> bool:
-        """Whether this message is counted."""
-        if message.kind != "request":
-            return False
+    def concerns(self, tool: str | None) -> bool:
+        """Whether a request is counted that calls this tool; None: that calls none."""
         if self.tools == ("*",) and "tool" not in self.by:
             return True
-        tool = called_tool(message)
         return tool is not None and any(pattern.matches_any((tool,)) for pattern in self._patterns)
 
 
