@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcpauth_middleware.message import Message, Target
 from mcpauth_middleware.policy import Decision, Policy, Rule
@@ -228,3 +231,61 @@ def test_rules_of_a_thousand_decide_like_the_few() -> None:
     assert rules.decide(call("x999_y"), principal()).rule == "n999"
     # x1_* and x10_* both begin like x10_; only one matches.
     assert rules.decide(call("x10_y"), principal()).rule == "n10"
+
+
+def test_a_rule_that_is_added_later_counts_at_once() -> None:
+    """What was decided before is no reason to decide so again."""
+    rules = policy(allow("a"))
+    assert rules.decide(call("t"), principal()).effect == "allow"
+    rules.add(deny("d"))
+    assert rules.decide(call("t"), principal()) == Decision("deny", "d", "denied")
+
+
+def test_the_hash_in_a_decision_is_that_of_the_policy_that_decides() -> None:
+    """Also when nothing changed but a rule that is off."""
+    rules = policy(allow("a"))
+    before = rules.decide(call("t"), principal()).bundle
+    rules.add(Rule(id="off", effect="deny", tools=("t",), mode="off"))
+    after = rules.decide(call("t"), principal()).bundle
+    assert before != after == rules.bundle
+
+
+EFFECTS: st.SearchStrategy[Literal["allow", "deny"]] = st.sampled_from(("allow", "deny"))
+
+
+@st.composite
+def any_rules(draw: st.DrawFn) -> list[Rule]:
+    rules: list[Rule] = []
+    for number in range(draw(st.integers(0, 5))):
+        effect = draw(EFFECTS)
+        scopes = draw(st.sampled_from([(), ("a",), ("b",), ("a", "b")])) if effect == "allow" else ()
+        rules.append(
+            Rule(
+                id=str(number),
+                effect=effect,
+                tools=draw(st.sampled_from([("t",), ("u",), ("*",), ("t", "u*")])),
+                scopes=scopes,
+                when=draw(st.sampled_from([None, None, 'args.path == "/a"', 'args.path != "/a"'])),
+                mode="shadow" if draw(st.booleans()) else "enforce",
+            )
+        )
+    return rules
+
+
+CALLS = st.tuples(
+    st.sampled_from(["t", "u", "uu"]),
+    st.sampled_from([{}, {"path": "/a"}, {"path": "/b"}]),
+    st.frozensets(st.sampled_from(["a", "b"])),
+)
+
+
+@given(rules=any_rules(), calls=st.lists(CALLS, min_size=2, max_size=12))
+def test_what_is_remembered_decides_as_if_nothing_were(
+    rules: list[Rule], calls: list[tuple[str, dict[str, str], frozenset[str]]]
+) -> None:
+    """A policy that has decided before decides like one that never has: by arguments and scopes."""
+    used = policy(*rules)
+    for tool, arguments, scopes in calls:
+        message, who = call(tool, arguments), principal(*scopes)
+        assert used.decide(message, who) == policy(*rules).decide(message, who)
+        assert used.sees("tool", tool, who) == policy(*rules).sees("tool", tool, who)

@@ -20,7 +20,7 @@ class CatalogueView:
     def __init__(self, catalogue: Catalogue, principal: Principal, message: Message | None = None) -> None:
         self._catalogue = catalogue
         self._principal = principal
-        self._version = None if message is None else asked_version(message.params)
+        self._message = message
         self.unknown: set[str] = set()
 
     def definition(self, name: str) -> ToolDefinition | None:
@@ -28,8 +28,10 @@ class CatalogueView:
         found = self._catalogue.definition(name, self._principal)
         if found is None:
             self.unknown.add(name)
-        elif self._version is not None and self._version != found.version:
-            return None  # the list speaks of another version than the call
+        elif self._message is not None:
+            version = asked_version(self._message.params)
+            if version is not None and version != found.version:
+                return None  # the list speaks of another version than the call
         return found
 
     def tool_facts(self, name: str) -> ToolFacts | None:

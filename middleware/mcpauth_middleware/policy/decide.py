@@ -94,7 +94,7 @@ def decide_target(
         match outcome(rule):
             case Outcome.MATCH:
                 scopes = tuple(sorted(set(rule.scopes)))
-                if _lacking(rule, held):
+                if not held.issuperset(scopes):
                     return Decision("step_up", rule.id, "scope", scopes, tuple(errors), bundle=bundle)
                 return Decision("allow", rule.id, "allowed", scopes, tuple(errors), bundle=bundle)
             case Outcome.ERROR:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
+from mcpauth_middleware.policy.decide import Outcome, decide_with_shadow
 from mcpauth_middleware.policy.patterns import Pattern, readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcpauth_middleware.message.target import Target, TargetKind
+    from mcpauth_middleware.policy.decide import Decision
     from mcpauth_middleware.policy.rules import Rule
 
 _Entry = tuple[int, "Rule", Pattern]
+
+
+_REMEMBERED: Final = 4096
+"""Names come from callers, so what is kept about them is bounded."""
 
 
 class RuleIndex:
@@ -20,6 +27,7 @@ class RuleIndex:
 
     def __init__(self) -> None:
         self._size = 0
+        self._remembered = lru_cache(_REMEMBERED)(self._decide)
         self._exact: dict[tuple[TargetKind, str], list[_Entry]] = {}
         self._prefixed: dict[tuple[TargetKind, str], list[_Entry]] = {}
         self._lengths: dict[TargetKind, list[int]] = {}
@@ -34,6 +42,20 @@ class RuleIndex:
                 if not is_whole and len(prefix) not in self._lengths.setdefault(kind, []):
                     self._lengths[kind].append(len(prefix))
         self._size += 1
+
+    def decision(self, target: Target, held: frozenset[str], bundle: str) -> Decision | None:
+        """The decision about a target, where it hangs on nothing but the scopes that are held.
+
+        None where a rule about the target has a condition: only who knows the message can decide.
+        """
+        # With the size, so that nothing is remembered over a rule that another thread adds meanwhile.
+        return self._remembered(target, held, bundle, self._size)
+
+    def _decide(self, target: Target, held: frozenset[str], bundle: str, _size: int) -> Decision | None:
+        allows, denies = self.matching(target)
+        if any(rule.conditions for rule in (*allows, *denies)):
+            return None
+        return decide_with_shadow(allows, denies, held, lambda _: Outcome.MATCH, bundle)
 
     def matching(self, target: Target) -> tuple[list[Rule], list[Rule]]:
         """The allow rules and the deny rules about a target."""

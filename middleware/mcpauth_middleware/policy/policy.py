@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mcpauth_middleware.integrations.registered import registered
 from mcpauth_middleware.message.target import Target
-from mcpauth_middleware.policy.decide import (
-    Outcome,
-    decide_all,
-    decide_with_shadow,
-    outcome_of,
-)
+from mcpauth_middleware.policy.decide import decide_all, decide_with_shadow, outcome_of
 from mcpauth_middleware.policy.decorators import Requirement, marked_rules, tool_name
 from mcpauth_middleware.policy.errors import PolicyError
 from mcpauth_middleware.policy.explain import Explanation, explain_rule
@@ -299,16 +294,9 @@ class Policy:
         *,
         listing: bool = False,
     ) -> Decision:
+        decision = self._index.decision(target, held, self.bundle)
+        if decision is not None:
+            return decision
         allows, denies = self._index.matching(target)
-        outcome: Callable[[Rule], Outcome] = _matches
-        for rule in (*allows, *denies):
-            if rule.conditions:
-                facts = Facts(target, principal, held, context, self.claim_names, message, listing)
-                outcome = partial(outcome_of, facts=facts)
-                break
-        return decide_with_shadow(allows, denies, held, outcome, self.bundle)
-
-
-def _matches(_rule: Rule) -> Outcome:
-    """A rule without conditions says what its patterns say."""
-    return Outcome.MATCH
+        facts = Facts(target, principal, held, context, self.claim_names, message, listing)
+        return decide_with_shadow(allows, denies, held, partial(outcome_of, facts=facts), self.bundle)
