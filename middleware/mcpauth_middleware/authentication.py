@@ -61,7 +61,7 @@ class Authentication:
             raise
 
     async def _principal(self, exchange: Exchange) -> Principal:
-        credentials = read_credentials(exchange.headers, exchange.scope.get("query_string", b""))
+        credentials = read_credentials(exchange.sent, exchange.scope.get("query_string", b""))
         if credentials.scheme == "DPoP" and self._dpop.mode == "off":
             raise MissingToken
         exchange.scheme = credentials.scheme

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken
 
 if TYPE_CHECKING:
-    from mcpauth_middleware.asgi import Headers
+    from mcpauth_middleware.request_headers import RequestHeaders
 
 Scheme = Literal["Bearer", "DPoP"]
 
@@ -27,7 +27,7 @@ class Credentials:
     token: str = field(repr=False)
 
 
-def read_credentials(headers: Headers, query_string: bytes) -> Credentials:
+def read_credentials(sent: RequestHeaders, query_string: bytes) -> Credentials:
     """The token of a request.
 
     Raises:
@@ -37,7 +37,7 @@ def read_credentials(headers: Headers, query_string: bytes) -> Credentials:
     """
     if query_string:
         _refuse_token_in_query(query_string)
-    values = [value for name, value in headers if name == b"authorization"]
+    values = sent.all(b"authorization")
     if len(values) > 1:
         # Which of two is read differs from server to server.
         raise InvalidRequest("authorization_twice")

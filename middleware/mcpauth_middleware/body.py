@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from mcpauth_middleware.errors import ClientDisconnected, ContentTooLarge
 
 if TYPE_CHECKING:
-    from mcpauth_middleware.asgi import Event, Headers, Receive
+    from mcpauth_middleware.asgi import Event, Receive
+    from mcpauth_middleware.request_headers import RequestHeaders
 
 
-async def read_body(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+async def read_body(receive: Receive, sent: RequestHeaders, *, limit: int) -> bytes:
     """The whole body.
 
     Raises:
         ContentTooLarge: it is longer than `limit`, as it says or as it comes.
         ClientDisconnected: it ended early.
     """
-    _check_declared_length(headers, limit)
+    _check_declared_length(sent, limit)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -47,8 +48,8 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _check_declared_length(headers: Headers, limit: int) -> None:
-    for name, value in headers:
+def _check_declared_length(sent: RequestHeaders, limit: int) -> None:
+    for value in sent.all(b"content-length"):
         # More digits than any limit has: not worth parsing.
-        if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > limit):
+        if value.isdigit() and (len(value) > 18 or int(value) > limit):
             raise ContentTooLarge("body_size")

@@ -17,7 +17,8 @@ from mcpauth_middleware.responses import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mcpauth_middleware.asgi import Event, Headers, Send
+    from mcpauth_middleware.asgi import Event, Send
+    from mcpauth_middleware.request_headers import RequestHeaders
 
 METHODS = ("GET", "HEAD", "POST", "DELETE")
 """What Streamable HTTP uses, and HEAD."""
@@ -53,22 +54,23 @@ class BrowserGuard:
             self._hosts.add(f"{own}:{default_port}")
         self._origins = {origin_of(parts), *map(_origin, allowed_origins)}
 
-    def check(self, headers: Headers) -> str | None:
+    def check(self, sent: RequestHeaders) -> str | None:
         """The Origin of the request, which may be absent: only browsers send it.
 
         Raises:
             MisdirectedRequest: the Host is missing, doubled or not one of ours.
             OriginRefused: the Origin is doubled or not allowed.
         """
-        hosts = [value for name, value in headers if name == b"host"]
+        hosts = sent.all(b"host")
         if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1").lower()):
             raise MisdirectedRequest("host")
-        origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+        origins = sent.all(b"origin")
         if not origins:
             return None
-        if len(origins) != 1 or not self._is_allowed(origins[0]):
+        origin = origins[0].decode("latin-1")
+        if len(origins) != 1 or not self._is_allowed(origin):
             raise OriginRefused("origin")
-        return origins[0]
+        return origin
 
     def _is_ours(self, host: str) -> bool:
         if host in self._hosts:
@@ -98,16 +100,15 @@ def check_method(method: str) -> None:
         raise MethodNotAllowed("method")
 
 
-def is_preflight(method: str, headers: Headers) -> bool:
+def is_preflight(method: str, sent: RequestHeaders) -> bool:
     """Whether a browser asks if a page may send a request: such a question never carries a token."""
-    names = {name for name, _ in headers}
-    return method == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+    return method == "OPTIONS" and b"origin" in sent and b"access-control-request-method" in sent
 
 
-def preflight(headers: Headers) -> Answer:
+def preflight(sent: RequestHeaders) -> Answer:
     """The answer to a preflight, of an origin that was found allowed."""
     # Echoed, not listed: a tool's `Mcp-Param-*` headers are known to its clients only.
-    asked = dict(headers).get(b"access-control-request-headers", b"").decode("latin-1")
+    asked = b"".join(sent.all(b"access-control-request-headers")[-1:]).decode("latin-1")
     return Answer(
         204,
         headers=(

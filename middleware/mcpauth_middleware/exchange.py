@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcpauth_middleware.body import replayed
+from mcpauth_middleware.request_headers import RequestHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.principal import Principal
 
 _CLIENT_ERROR = 400
+SESSION_ID = b"mcp-session-id"
 OF_THE_BODY = frozenset(
     {b"content-length", b"transfer-encoding", b"content-md5", b"content-digest", b"digest"}
 )
@@ -32,8 +34,12 @@ class Exchange:
     receive: Receive
     send: Send
     headers: Headers
+    sent: RequestHeaders
+    """The headers as they came; `headers` are those that the application will see."""
     method: str
     started_at: float
+    session: str | None = None
+    """The id of the session that the request is of, in revisions that have sessions."""
     scheme: Scheme = "Bearer"
     """That of the Authorization header."""
     principal: Principal | None = None
@@ -49,21 +55,18 @@ class Exchange:
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send, *, started_at: float) -> Exchange:
         """The exchange of a fresh request."""
-        headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
-        return cls(scope, receive, send, headers, scope["method"], started_at)
+        headers = [(bytes(name).lower(), value) for name, value in scope["headers"]]
+        sent = RequestHeaders(headers)
+        exchange = cls(scope, receive, send, headers, sent, scope["method"], started_at)
+        if session := sent.all(SESSION_ID):
+            exchange.session = session[0].decode("latin-1")
+        return exchange
 
     @property
     def address(self) -> str | None:
         """The address the request came from, as the server tells it."""
         client = self.scope.get("client")
         return client[0] if client else None
-
-    @property
-    def session(self) -> str | None:
-        """The id of the session that the request is of, in revisions that have sessions."""
-        return next(
-            (value.decode("latin-1") for name, value in self.headers if name == b"mcp-session-id"), None
-        )
 
     def member(self, message: Message, body: bytes, send: Send) -> Exchange:
         """The exchange of one message of this request's batch, as if it had come alone."""

@@ -229,10 +229,10 @@ class McpAuthMiddleware:
 
     async def _protected(self, exchange: Exchange) -> None:
         try:
-            origin = self._browser.check(exchange.headers)
+            origin = self._browser.check(exchange.sent)
             exchange.send = readable_by(origin, exchange.send)
-            if is_preflight(exchange.method, exchange.headers):
-                await preflight(exchange.headers).send(exchange.send)
+            if is_preflight(exchange.method, exchange.sent):
+                await preflight(exchange.sent).send(exchange.send)
                 return
             run = await self._admit(exchange)
         except (Refused, MessageRefused) as refused:
@@ -252,7 +252,7 @@ class McpAuthMiddleware:
             protocol = check_stream_request(exchange.headers)
             intent = await self._recorder.stream_intent(principal, protocol, exchange)
             return partial(self._runner.run, Call(principal, intent=intent), exchange)
-        body = await read_body(exchange.receive, exchange.headers, limit=self._max_body_bytes)
+        body = await read_body(exchange.receive, exchange.sent, limit=self._max_body_bytes)
         if is_batch(body, exchange.headers):
             members = read_batch(body, exchange.headers, limit=self._max_batch)
             parts = await self._batches.admit(members, exchange, principal)

@@ -14,12 +14,13 @@ import json
 import secrets
 from typing import TYPE_CHECKING
 
+from mcpauth_middleware.exchange import SESSION_ID
+
 if TYPE_CHECKING:
     from mcpauth_middleware.asgi import Event, Headers, Send
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.principal import Principal
 
-SESSION_ID = b"mcp-session-id"
 MIN_KEY_BYTES = 16
 
 _TAG_BYTES = 16
@@ -43,11 +44,13 @@ class SessionBinding:
 
     def bind(self, exchange: Exchange, principal: Principal) -> None:
         """Let the application see its own id in the request, and the client see the tagged one."""
-        if any(name == SESSION_ID for name, _ in exchange.headers):
+        if SESSION_ID in exchange.sent:
             exchange.headers = [
                 (name, self._own_id(value, principal) if name == SESSION_ID else value)
                 for name, value in exchange.headers
             ]
+            own = next(value for name, value in exchange.headers if name == SESSION_ID)
+            exchange.session = own.decode("latin-1")
         exchange.send = self._tagging(exchange.send, principal)
 
     def _own_id(self, presented: bytes, principal: Principal) -> bytes:
@@ -60,7 +63,7 @@ class SessionBinding:
         async def tagged(event: Event) -> None:
             if event["type"] == "http.response.start":
                 headers: Headers = list(event.get("headers", ()))
-                if any(name.lower() == SESSION_ID for name, _ in headers):
+                if SESSION_ID in [name.lower() for name, _ in headers]:
                     event = {**event, "headers": [self._tagged(*header, principal) for header in headers]}
             await send(event)
 

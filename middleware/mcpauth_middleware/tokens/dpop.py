@@ -71,8 +71,7 @@ class DpopBinding:
             return
         if not bound:
             raise InvalidToken("not_bound_to_a_key")
-        proofs = [value for name, value in exchange.headers if name == b"dpop"]
-        proof = read_proof(only_proof(proofs), key=_bound_key(principal))
+        proof = read_proof(only_proof(exchange.sent.all(b"dpop")), key=_bound_key(principal))
         check_request(proof, method=exchange.method, addresses=self._addresses(exchange), now=self._now())
         check_token(proof, credentials.token)
         if self._nonces is not None and not self._nonces.accepts(proof.claims.get("nonce")):
