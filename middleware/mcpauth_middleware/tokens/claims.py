@@ -6,6 +6,7 @@ exact string.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ from mcpauth_middleware.errors import InvalidToken
 from mcpauth_middleware.principal import Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mcpauth_middleware.tokens.authorization_server import AuthorizationServer
 
@@ -65,9 +66,7 @@ def principal_of(claims: Mapping[str, Any], server: AuthorizationServer, *, reso
     return Principal(
         issuer=server.issuer,
         subject=text(claims, "sub"),
-        client_id=next(
-            (found for name in server.client_id_claims if (found := optional_text(claims, name))), None
-        ),
+        client_id=_first_text(claims, server.client_id_claims),
         scopes=_scopes(claims, server.scope_claims),
         resource=resource,
         expires_at=claims["exp"],
@@ -95,17 +94,33 @@ def optional_text(members: Mapping[str, Any], name: str) -> str | None:
     return None if name not in members else text(members, name)
 
 
+def _first_text(claims: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    for name in names:
+        if name in claims:
+            return text(claims, name)
+    return None
+
+
 def _scopes(claims: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
     """A string with spaces (RFC 9068 §2.2.3), or a list where the claim is not `scope` itself."""
-    name = next((name for name in names if name in claims), None)
-    value = claims[name] if name is not None else ""
-    words: list[object]
-    if isinstance(value, str):
-        words = [word for word in value.split(" ") if word]
-    elif isinstance(value, list) and name != "scope":
-        words = cast("list[object]", value)
-    else:
-        raise InvalidToken("scope")
+    for name in names:
+        if name in claims:
+            value = claims[name]
+            if isinstance(value, str):
+                return _scopes_in(value)
+            if isinstance(value, list) and name != "scope":
+                return _all_scopes(cast("list[object]", value))
+            raise InvalidToken("scope")
+    return frozenset()
+
+
+@lru_cache(1024)
+def _scopes_in(text: str) -> frozenset[str]:
+    """A client's tokens have the same scopes again and again."""
+    return _all_scopes([word for word in text.split(" ") if word])
+
+
+def _all_scopes(words: Sequence[object]) -> frozenset[str]:
     scopes = [word for word in words if isinstance(word, str) and is_scope(word)]
     if len(scopes) != len(words):
         raise InvalidToken("scope")
