@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -218,7 +217,7 @@ MESSAGE, ALICE = call("t", {}), someone()
 
 
 def effect(rules: Policy, x: object, y: object) -> str:
-    return rules.decide(replace(MESSAGE, arguments={"x": x, "y": y}), ALICE).reason
+    return rules.decide(MESSAGE._replace(arguments={"x": x, "y": y}), ALICE).reason
 
 
 @settings(max_examples=60)

@@ -23,6 +23,7 @@ PROTOCOL_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 MAX_PROTOCOL_VERSION_LENGTH = 64
 
 _SINGLE = frozenset({b"content-type", b"content-encoding"})
+_JSON = "application/json"
 _CHARSET = re.compile(r";\s*charset\s*=\s*([^;]*)", re.IGNORECASE)
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _PRINTABLE = re.compile(r"[\x20-\x7e\t]*")
@@ -37,12 +38,11 @@ def single_headers(headers: Headers) -> dict[str, str]:
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name = raw_name.lower()
-        if name not in _SINGLE and not name.startswith(b"mcp-"):
-            continue
-        key = name.decode("latin-1")
-        if key in found:
-            raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
-        found[key] = raw_value.decode("latin-1")
+        if name[:4] == b"mcp-" or name in _SINGLE:
+            key = name.decode("latin-1")
+            if key in found:
+                raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
+            found[key] = raw_value.decode("latin-1")
     return found
 
 
@@ -70,19 +70,25 @@ def require_plain_json(headers: Mapping[str, str]) -> None:
         MessageRefused: it is not `application/json` in UTF-8, or is compressed (415, RFC 9110 §15.5.16).
     """
     # Something behind the gate might decompress what was judged as it is.
-    if headers.get("content-encoding", "identity").strip(" \t").lower() not in ("identity", ""):
+    encoding = headers.get("content-encoding")
+    if encoding is not None and encoding.strip(" \t").lower() not in ("identity", ""):
         raise MessageRefused(
             INVALID_REQUEST, "Content-Encoding must be absent", status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         )
     content_type = headers.get("content-type", "")
-    charsets = [charset.strip(' \t"').lower() for charset in _CHARSET.findall(content_type)]
-    media_type = content_type.partition(";")[0].strip(" \t").lower()
-    if media_type != "application/json" or any(charset != "utf-8" for charset in charsets):
+    # Spelt like this in nearly every request.
+    if content_type != _JSON and not _is_json_in_utf8(content_type):
         raise MessageRefused(
             INVALID_REQUEST,
             "Content-Type must be application/json, in UTF-8",
             status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         )
+
+
+def _is_json_in_utf8(content_type: str) -> bool:
+    charsets = [charset.strip(' \t"').lower() for charset in _CHARSET.findall(content_type)]
+    media_type = content_type.partition(";")[0].strip(" \t").lower()
+    return media_type == _JSON and all(charset == "utf-8" for charset in charsets)
 
 
 def require_agreement(

@@ -35,6 +35,8 @@ class Lookalikes:
             MessageRefused: a key differs from one of the names in case, underscores or compatibility
                 characters only, or is too long for anybody to tell.
         """
+        if self._exact.issuperset(members):
+            return
         for key in members.keys() - self._exact:
             if len(key) > MAX_FOREIGN_NAME and not key.isascii():
                 raise MessageRefused(

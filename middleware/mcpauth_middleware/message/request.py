@@ -8,8 +8,7 @@ that is no id.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from mcpauth_middleware.message import strict_json
 from mcpauth_middleware.message.headers import (
@@ -46,8 +45,7 @@ _MISTAKEN_FOR = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message that passed the gate; the bytes it was read from may be handed on as they are.
 
     `targets` is what a policy decides on; when it is empty, any authenticated principal may send the message.

@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 # Room for a 256-bit integer; far below what makes int() and str() slow.
 MAX_NUMBER_LENGTH = 100
 
+_WHITE_SPACE = " \t\n\r"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # Each opening bracket becomes +1, each closing one -1 (as signed bytes).
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -39,14 +40,17 @@ def parse(document: bytes) -> object:
         text = document.decode("utf-8")
     except UnicodeDecodeError:
         raise StrictJsonError("not UTF-8") from None
+    text = text.strip(_WHITE_SPACE)
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
     except StrictJsonError:
         raise
     except RecursionError:
         raise StrictJsonError(f"nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         raise StrictJsonError("not valid JSON") from None
+    if end != len(text):
+        raise StrictJsonError("not valid JSON")
     _refuse_depth(document)
     _refuse_lone_surrogates(text, value)
     return value

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 TargetKind = Literal["tool", "prompt", "resource", "method"]
 ListKind = Literal["tools", "prompts", "resources", "resourceTemplates"]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One named thing on the server behind the middleware.
 
     Kind `method` stands for a JSON-RPC method that no rule about tools, prompts or resources can speak of.

@@ -98,7 +98,7 @@ class Facts:
 
     def with_uri(self, uri: str) -> Facts:
         """The same facts about a resource whose URI is read like this."""
-        return replace(self, target=replace(self.target, name=uri))
+        return replace(self, target=self.target._replace(name=uri))
 
     @property
     def method(self) -> str:
