@@ -32,6 +32,7 @@ PROCESS_KEY: Final = secrets.token_bytes(32)
 # A subscription can name a thousand resources.
 MAX_NAMES: Final = 5
 
+_SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _USER_INFORMATION = re.compile(r"(?<=//)[^/?#@]*@")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
 
@@ -54,25 +55,27 @@ class Description:
     ) -> None:
         self._options = AuditOptions() if options is None else options
         self._policy = policy
-        self._key = key
+        self._keyed = hmac.new(key, digestmod="sha256")
         self._asked_for: tuple[str, bool] = ("", False)
 
     def actor(self, principal: Principal) -> Members:
         """Who asks, and what speaks for them."""
-        actor = {**identity(principal), "scopes": sorted(principal.scopes)}
+        actor = identity(principal)
+        actor["scopes"] = sorted(principal.scopes)
         if self._policy is not None and self._goes_by_groups(self._policy):
             actor |= _membership(principal, self._policy)
-        claims = {name: principal.claims[name] for name in self._options.claims if name in principal.claims}
-        return {**actor, **({"claims": claims} if claims else {})}
+        if kept := [name for name in self._options.claims if name in principal.claims]:
+            actor["claims"] = {name: principal.claims[name] for name in kept}
+        return actor
 
     def arguments(self, message: Message) -> Members:
         """The arguments of a call, as far as they may be told."""
         if message.arguments is None:
             return {}
         # Sorted: two spellings of the same arguments are the same arguments.
-        document = json.dumps(message.arguments, sort_keys=True, separators=(",", ":")).encode()
+        document = _SORTED.encode(message.arguments).encode()
         members: Members = {"hmac": self._hmac(document), "bytes": len(document)}
-        if message.method == "tools/call" and message.targets:
+        if self._options.keep and message.method == "tools/call" and message.targets:
             members |= self._options.kept(message.targets[0].name, message.arguments)
         return members
 
@@ -87,7 +90,10 @@ class Description:
         return self._asked_for[1]
 
     def _hmac(self, document: bytes) -> str:
-        return hmac.digest(self._key, document, "sha256").hex()
+        # A copy costs less than to begin anew with the key.
+        code = self._keyed.copy()
+        code.update(document)
+        return code.hexdigest()
 
 
 def identity(principal: Principal) -> Members:
@@ -98,13 +104,15 @@ def identity(principal: Principal) -> Members:
 def mcp(message: Message) -> Members:
     """What is asked, in the words of MCP."""
     members: Members = {"method": message.method, "protocol": message.protocol_version}
-    named = [target for target in message.targets if target.kind != "method"]
-    names = [shown(target) for target in named[:MAX_NAMES]]
+    named = [target for target in message.targets if target.kind != "method"][:MAX_NAMES]
+    names = [shown(target) for target in named]
     if len(message.targets) > 1:
-        members |= {"names": names, "targets": len(message.targets)}
+        members["names"] = names
+        members["targets"] = len(message.targets)
     elif names:
-        members |= {"name": names[0], "kind": named[0].kind}
-    if [target.name for target in named[:MAX_NAMES]] != names:
+        members["name"] = names[0]
+        members["kind"] = named[0].kind
+    if [target.name for target in named] != names:
         members["shortened"] = True
     if message.id is not None:
         members["request_id"] = message.id

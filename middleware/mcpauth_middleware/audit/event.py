@@ -6,7 +6,7 @@ between: the call may have run. A client may send the same call twice; each has 
 
 from __future__ import annotations
 
-import uuid
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mcpauth_middleware.audit import description
@@ -58,9 +58,9 @@ def intent(
 ) -> Event:
     """What is about to run. `source` is the address the request came from."""
     describe = Description() if describe is None else describe
-    event = _event(_type(message), "intent", uuid.uuid4().hex)
-    event |= _who_and_where(principal, source, session, describe)
-    event |= _what(message, tool, describe)
+    event = _event(_type(message), "intent", _new_call())
+    _add_who_and_where(event, principal, source, session, describe)
+    _add_what(event, message, tool, describe)
     event["decision"] = description.decision(decision)
     return event
 
@@ -76,13 +76,15 @@ def stream_intent(
 ) -> Event:
     """A stream that is about to open (GET), or a session that is about to end (DELETE)."""
     describe = Description() if describe is None else describe
-    event = _event(kind, "intent", uuid.uuid4().hex)
-    return event | _who_and_where(principal, source, session, describe) | {"mcp": {"protocol": protocol}}
+    event = _event(kind, "intent", _new_call())
+    _add_who_and_where(event, principal, source, session, describe)
+    event["mcp"] = {"protocol": protocol}
+    return event
 
 
 def catalogue_event(principal: Principal, protocol: str, outcome: Outcome) -> Event:
     """That the middleware itself asked the server for its tools, for a call that waited for it."""
-    event = _event("catalogue", "outcome", uuid.uuid4().hex)
+    event = _event("catalogue", "outcome", _new_call())
     event |= {"outcome": outcome, "actor": description.identity(principal)}
     return event | {"mcp": {"method": "tools/list", "protocol": protocol}}
 
@@ -99,9 +101,13 @@ def outcome(
     event = _event(intent["type"], "outcome", intent["call"])
     event["outcome"] = outcome
     if "actor" in intent:
-        event["actor"] = {name: intent["actor"][name] for name in _IDENTITY}
-    event |= {name: intent[name] for name in _REPEATED if name in intent}
-    return event | _ending(status, duration_ms, reason)
+        actor = intent["actor"]
+        event["actor"] = {name: actor[name] for name in _IDENTITY}
+    for name in _REPEATED:
+        if name in intent:
+            event[name] = intent[name]
+    _add_ending(event, status, duration_ms, reason)
+    return event
 
 
 def refusal(
@@ -120,20 +126,25 @@ def refusal(
 ) -> Event:
     """A request that never ran: its only event. What was not known yet when it was refused is not in it."""
     describe = Description() if describe is None else describe
-    event = _event("request" if message is None else _type(message), "outcome", uuid.uuid4().hex)
+    event = _event("request" if message is None else _type(message), "outcome", _new_call())
     event["outcome"] = "refused"
-    event |= _who_and_where(principal, source, session, describe)
+    _add_who_and_where(event, principal, source, session, describe)
     if message is not None:
-        event |= _what(message, tool, describe)
+        _add_what(event, message, tool, describe)
     if decision is not None:
         event["decision"] = description.decision(decision)
     if limit is not None:
         event["limit"] = limit
-    return event | _ending(status, duration_ms, reason)
+    _add_ending(event, status, duration_ms, reason)
+    return event
 
 
 def _event(kind: str, phase: Literal["intent", "outcome"], call: str) -> Event:
     return {"v": VERSION, "type": kind, "phase": phase, "call": call}
+
+
+def _new_call() -> str:
+    return os.urandom(16).hex()
 
 
 def _type(message: Message) -> str:
@@ -146,21 +157,18 @@ def _type(message: Message) -> str:
     return _TYPES.get(message.method, "unknown_method")
 
 
-def _who_and_where(
-    principal: Principal | None, source: str | None, session: str | None, describe: Description
-) -> Event:
-    event: Event = {}
+def _add_who_and_where(
+    event: Event, principal: Principal | None, source: str | None, session: str | None, describe: Description
+) -> None:
     if principal is not None:
         event["actor"] = describe.actor(principal)
     if session is not None:
         event["session"] = describe.session(session)
     if source is not None:
         event["source"] = {"ip": source}
-    return event
 
 
-def _what(message: Message, tool: ToolFacts | None, describe: Description) -> Event:
-    event: Event = {}
+def _add_what(event: Event, message: Message, tool: ToolFacts | None, describe: Description) -> None:
     name, version = message.client
     if name is not None:
         # What the client says of itself: nothing proves it.
@@ -170,15 +178,12 @@ def _what(message: Message, tool: ToolFacts | None, describe: Description) -> Ev
         event["tool"] = description.tool(tool)
     if message.arguments is not None:
         event["args"] = describe.arguments(message)
-    return event
 
 
-def _ending(status: int | None, duration_ms: float | None, reason: str | None) -> Event:
-    event: Event = {}
+def _add_ending(event: Event, status: int | None, duration_ms: float | None, reason: str | None) -> None:
     if status is not None:
         event["http"] = {"status": status}
     if duration_ms is not None:
         event["duration_ms"] = round(duration_ms, 3)
     if reason is not None:
         event["reason"] = reason
-    return event
