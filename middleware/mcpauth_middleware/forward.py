@@ -6,31 +6,43 @@ A server that holds its caller's token could use it elsewhere in the caller's na
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mcpauth_middleware.integrations import mcp_sdk
 from mcpauth_middleware.principal import SCOPE_KEY, principal_var
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from mcpauth_middleware.asgi import Headers, Scope
     from mcpauth_middleware.exchange import Call, Exchange
+    from mcpauth_middleware.principal import Principal
 
 _CREDENTIALS = frozenset({b"authorization", b"dpop"})
+_CREDENTIALS_AND_CODING = _CREDENTIALS | {b"accept-encoding"}
 
 
-@contextmanager
-def signed_in(exchange: Exchange, call: Call) -> Generator[Scope]:
+def signed_in(exchange: Exchange, call: Call) -> SignedIn:
     """The scope for the application, and the time in which `current_principal()` answers."""
     scope = {**exchange.scope, "headers": _headers(exchange, call), SCOPE_KEY: call.principal}
-    token = principal_var.set(call.principal)
-    try:
-        with mcp_sdk.signed_in(scope, call.principal):
-            yield scope
-    finally:
-        principal_var.reset(token)
+    return SignedIn(scope, call.principal)
+
+
+class SignedIn:
+    """That time, as a context manager that gives the scope."""
+
+    def __init__(self, scope: Scope, principal: Principal) -> None:
+        self._scope = scope
+        self._principal = principal
+
+    def __enter__(self) -> Scope:
+        """Begin it."""
+        self._before = principal_var.set(self._principal)
+        self._sdk_before = mcp_sdk.sign_in(self._scope, self._principal)
+        return self._scope
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        mcp_sdk.sign_out(self._sdk_before)
+        principal_var.reset(self._before)
 
 
 def without_token(scope: Scope) -> Scope:
@@ -42,9 +54,8 @@ def without_token(scope: Scope) -> Scope:
 
 
 def _headers(exchange: Exchange, call: Call) -> Headers:
-    removed = set(_CREDENTIALS)
     lists = call.message is not None and call.message.lists is not None
-    if exchange.method == "GET" or lists or call.must_be_readable:
-        # What is filtered or put together here must be readable.
-        removed.add(b"accept-encoding")
-    return [(name, value) for name, value in exchange.headers if name not in removed]
+    # What is filtered or put together here must be readable.
+    is_read = exchange.method == "GET" or lists or call.must_be_readable
+    removed = _CREDENTIALS_AND_CODING if is_read else _CREDENTIALS
+    return [header for header in exchange.headers if header[0] not in removed]

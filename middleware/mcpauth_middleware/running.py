@@ -59,15 +59,16 @@ class Runner:
                 await self._recorder.outcome(call.intent, result, status=watched.status, exchange=exchange)
 
     def _filtered(self, call: Call, exchange: Exchange, send: Send) -> Send:
-        message = call.message
-        listed = ListFilter(
-            send,
-            visible=self._visible(call, exchange),
-            lists=message.lists if message is not None else None,
-            stream=exchange.method == "GET",
-            request_id=message.id if message is not None else None,
-        )
-        return ChangeWatch(listed, changed=self._catalogue.forget)
+        message, is_stream = call.message, exchange.method == "GET"
+        if is_stream or (message is not None and message.lists is not None):
+            send = ListFilter(
+                send,
+                visible=self._visible(call, exchange),
+                lists=message.lists if message is not None else None,
+                stream=is_stream,
+                request_id=message.id if message is not None else None,
+            )
+        return ChangeWatch(send, changed=self._catalogue.forget)
 
     def _visible(self, call: Call, exchange: Exchange) -> Visible:
         message, principal = call.message, call.principal

@@ -7,15 +7,16 @@ another framework does not pay for it.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextvars import ContextVar, Token
 
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
     from mcp.server.auth.provider import AccessToken
+    from starlette.authentication import AuthCredentials
 
     from mcpauth_middleware.asgi import Scope
     from mcpauth_middleware.principal import Principal
@@ -24,28 +25,26 @@ NOT_THE_TOKEN = "removed-by-mcpauth"  # noqa: S105  what is not a secret is the 
 """Stands where the SDK's `AccessToken` would hold the token: who has it could call other servers with it."""
 
 
-@contextmanager
-def signed_in(scope: Scope, principal: Principal) -> Generator[None]:
+def sign_in(scope: Scope, principal: Principal) -> Token[AuthenticatedUser | None] | None:
     """Fill `scope["user"]`, `scope["auth"]` and the SDK's context variable, as its own middleware would.
 
     The scope binds sessions to their user and is what FastMCP reads; the SDK's `get_access_token()`
-    reads the variable.
+    reads the variable. What is returned is for `sign_out`.
     """
     # Whoever could read what is filled in here has loaded this module.
     if "mcp.server.auth.middleware.bearer_auth" not in sys.modules:
-        yield
-        return
-    from mcp.server.auth.middleware.auth_context import auth_context_var
-    from starlette.authentication import AuthCredentials
-
-    user = _class_of_users()(principal)
+        return None
+    user_of, credentials, context_var = _sdk()
+    user = user_of(principal)
     scope["user"] = user
-    scope["auth"] = AuthCredentials(user.scopes)
-    token = auth_context_var.set(user)
-    try:
-        yield
-    finally:
-        auth_context_var.reset(token)
+    scope["auth"] = credentials(user.scopes)
+    return context_var.set(user)
+
+
+def sign_out(before: Token[AuthenticatedUser | None] | None) -> None:
+    """Set the SDK's context variable back."""
+    if before is not None:
+        before.var.reset(before)
 
 
 def current_scope() -> Mapping[str, Any] | None:
@@ -64,7 +63,20 @@ def current_scope() -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any] | None", getattr(request, "scope", None))
 
 
+class _Sdk(NamedTuple):
+    user_of: Callable[[Principal], AuthenticatedUser]
+    credentials: type[AuthCredentials]
+    context_var: ContextVar[AuthenticatedUser | None]
+
+
 @cache
+def _sdk() -> _Sdk:
+    from mcp.server.auth.middleware.auth_context import auth_context_var
+    from starlette.authentication import AuthCredentials
+
+    return _Sdk(_class_of_users(), AuthCredentials, auth_context_var)
+
+
 def _class_of_users() -> Callable[[Principal], AuthenticatedUser]:
     from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
     from mcp.server.auth.provider import AccessToken
