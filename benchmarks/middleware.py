@@ -25,8 +25,8 @@ def main() -> None:
         _print_added(
             in_process.run(algorithm, requests=100 if quick else 400, rounds=5 if quick else 15), raw
         )
-    how, rates = over_uvicorn.run(seconds=0.5 if quick else 2, rounds=1 if quick else 3)
-    _print_rates(how, rates)
+    how, measured = over_uvicorn.run(seconds=0.5 if quick else 2, rounds=1 if quick else 3)
+    _print_served(how, measured)
 
 
 def _print_added(times: dict[str, float], raw: float) -> None:
@@ -43,11 +43,12 @@ def _print_added(times: dict[str, float], raw: float) -> None:
     print(f"  from 1 to 1,000 rules: {added[thousand] - added[one]:+.1f} us")
 
 
-def _print_rates(how: str, rates: dict[str, float]) -> None:
+def _print_served(how: str, measured: dict[str, over_uvicorn.Measured]) -> None:
+    nothing = measured["nothing"].rate
     print(f"\nover uvicorn, ES256 ({how})")
-    print(f"  {'':<42}{'requests/s':>12}{'us added':>10}")
-    for name, rate in rates.items():
-        print(f"  {name:<42}{rate:>12.0f}{(1 / rate - 1 / rates['nothing']) * 1e6:>10.0f}")
+    print(f"  {'':<42}{'requests/s':>12}{'us added':>10}{'p99 ms':>9}")
+    for name, (rate, p99) in measured.items():
+        print(f"  {name:<42}{rate:>12.0f}{(1 / rate - 1 / nothing) * 1e6:>10.0f}{p99:>9.1f}")
 
 
 if __name__ == "__main__":
