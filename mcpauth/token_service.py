@@ -14,6 +14,7 @@ from mcpauth.endpoints.userinfo import UserinfoEndpoint
 from mcpauth.grants.authorization_code import AuthorizationCodeGrant
 from mcpauth.grants.client_credentials import GRANT_TYPE as CLIENT_CREDENTIALS
 from mcpauth.grants.client_credentials import ClientCredentialsGrant
+from mcpauth.grants.first_tokens import FirstTokens
 from mcpauth.grants.jwt_bearer import JwtBearerGrant
 from mcpauth.grants.refresh_token import RefreshTokenGrant
 from mcpauth.grants.token_exchange import TokenExchangeGrant
@@ -142,16 +143,16 @@ async def token_service(
             settings.issuer, keys, identity=identity, lifetime=settings.access_token_lifetime, now=now
         )
         userinfo = UserinfoEndpoint(OwnTokens(issued, grants, proofs, resource=identity), users)
+    first_tokens = FirstTokens(
+        grants=grants,
+        access_tokens=access_tokens,
+        refresh_tokens=refresh_tokens,
+        id_tokens=id_tokens,
+        events=events,
+        now=now,
+    )
     grant_types: dict[str, GrantType] = {
-        "authorization_code": AuthorizationCodeGrant(
-            codes=codes,
-            grants=grants,
-            access_tokens=access_tokens,
-            refresh_tokens=refresh_tokens,
-            id_tokens=id_tokens,
-            events=events,
-            now=now,
-        ),
+        "authorization_code": AuthorizationCodeGrant(codes=codes, first_tokens=first_tokens),
         "refresh_token": RefreshTokenGrant(
             refresh_tokens=refresh_tokens, access_tokens=access_tokens, events=events
         ),

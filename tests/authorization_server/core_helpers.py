@@ -19,6 +19,7 @@ from mcpauth.endpoints.revocation import RevocationEndpoint
 from mcpauth.endpoints.token import TokenEndpoint
 from mcpauth.events import Event, Events
 from mcpauth.grants.authorization_code import AuthorizationCodeGrant
+from mcpauth.grants.first_tokens import FirstTokens
 from mcpauth.grants.refresh_token import RefreshTokenGrant
 from mcpauth.oauth.access_token import AccessTokens
 from mcpauth.oauth.authorization_code import AuthorizationCodes
@@ -212,11 +213,13 @@ async def core_server(store: Store | None = None, clock: Clock | None = None) ->
         {
             "authorization_code": AuthorizationCodeGrant(
                 codes=codes,
-                grants=grants,
-                access_tokens=access_tokens,
-                refresh_tokens=refresh_tokens,
-                events=events,
-                now=clock,
+                first_tokens=FirstTokens(
+                    grants=grants,
+                    access_tokens=access_tokens,
+                    refresh_tokens=refresh_tokens,
+                    events=events,
+                    now=clock,
+                ),
             ),
             "refresh_token": RefreshTokenGrant(
                 refresh_tokens=refresh_tokens, access_tokens=access_tokens, events=events
