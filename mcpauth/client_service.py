@@ -38,7 +38,8 @@ def client_service(
 ) -> ClientService:
     """The client service of these settings, over this store."""
     scopes, schemes = settings.registry().scopes_supported, settings.private_use_schemes
-    registered = Clients(store, scopes=scopes, private_use_schemes=schemes, now=now)
+    grant_types = settings.registrable_grant_types
+    registered = Clients(store, scopes=scopes, private_use_schemes=schemes, grant_types=grant_types, now=now)
     known: KnownClients = registered
     # Documents and keys count together: both are fetched because a stranger asks for it.
     budget = FetchBudget(now=now)
@@ -51,6 +52,7 @@ def client_service(
             events=events,
             scopes=scopes,
             private_use_schemes=schemes,
+            grant_types=grant_types,
             now=now,
         )
     trusted = settings.trusted()

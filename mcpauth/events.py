@@ -16,7 +16,9 @@ ClientAuthenticationFailure: TypeAlias = Literal["unknown_client", "wrong_method
 
 logger = logging.getLogger(__name__)
 
-RevocationReason: TypeAlias = Literal["client", "code_reused", "refresh_token_reused", "user", "operator"]
+RevocationReason: TypeAlias = Literal[
+    "client", "code_reused", "device_code_reused", "refresh_token_reused", "user", "operator"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class AuthorizationPushRefused(Event):
 
 @dataclass(frozen=True, slots=True)
 class TokenIssued(Event):
-    """A code became tokens."""
+    """A code, of an authorization or of a device, became tokens."""
 
     client_id: str
     user_id: str
@@ -232,6 +234,45 @@ class ClientAuthenticationFailed(Event):
 @dataclass(frozen=True, slots=True)
 class CodeReused(Event):
     """An authorization code came back after its use (RFC 6749 §4.1.2); its grant has ended."""
+
+    refused = True
+
+    client_id: str
+    user_id: str
+    grant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAuthorizationBegun(Event):
+    """A device asks (RFC 8628). `asked`: scopes by resource."""
+
+    client_id: str
+    asked: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAuthorizationRefused(Event):
+    """An authenticated client asked for a device in vain."""
+
+    refused = True
+
+    client_id: str
+    error: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserCodeRefused(Event):
+    """Somebody entered a user code that is not good for anything, or too many of them."""
+
+    refused = True
+
+    reason: Literal["wrong", "too_many"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCodeReused(Event):
+    """A device code came back after its use (RFC 8628); its grant has ended."""
 
     refused = True
 

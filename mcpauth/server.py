@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from mcpauth.application import AuthorizationServerApp
 from mcpauth.audit import recorded_in
 from mcpauth.client_service import client_service
+from mcpauth.device_service import DeviceService, device_service
 from mcpauth.endpoints.authorization import AuthorizationEndpoint
 from mcpauth.endpoints.consent import ConsentEndpoint
 from mcpauth.endpoints.interaction import Interactions
@@ -145,6 +146,7 @@ class _Parts:
     pushed: PushedAuthorizationRequestEndpoint
     tokens: TokenService
     registration: RegistrationService
+    device: DeviceService | None
     metadata: MetadataEndpoint
     auth_methods: tuple[str, ...]
 
@@ -183,16 +185,31 @@ async def _build(
     pushed = PushedAuthorizationRequests(store, rules, now=now)
     sessions = Sessions(store, users, lifetime=settings.session_lifetime, now=now)
     browser, session = browser_cookie(secure=settings.secure), session_cookie(secure=settings.secure)
+    csrf = CsrfTokens([await server_secret(store, "csrf")], now=now)
     interactions = Interactions(
         path=settings.path,
         requests=requests,
         clients=clients.known,
         sessions=sessions,
-        csrf=CsrfTokens([await server_secret(store, "csrf")], now=now),
+        csrf=csrf,
         browser_cookie=browser,
         session_cookie=session,
         now=now,
     )
+    device = None
+    if tokens.device_codes is not None:
+        device = device_service(
+            settings,
+            clients=clients.authenticator,
+            codes=tokens.device_codes,
+            interactions=interactions,
+            requests=requests,
+            csrf=csrf,
+            browser_cookie=browser,
+            pages=pages,
+            events=events,
+            now=now,
+        )
     return _Parts(
         authorization=AuthorizationEndpoint(
             interactions,
@@ -204,6 +221,7 @@ async def _build(
             events,
             issuer=settings.issuer,
             browser_cookie=browser,
+            answer_device=device.verification.answer if device is not None else None,
             now=now,
         ),
         sign_in=SignInEndpoint(
@@ -222,12 +240,14 @@ async def _build(
         registration=registration_service(
             settings, store, clients=clients.registered, grants=tokens.grants, events=events, now=now
         ),
+        device=device,
         metadata=MetadataEndpoint(
             metadata_document(
                 settings.issuer,
                 registry,
                 registration=settings.registration,
                 client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
+                device_authorization=settings.device_authorization,
                 grant_types=tokens.grant_types,
                 dpop=settings.dpop != "off",
                 signing_algorithms={settings.signing_algorithm, *tokens.keys.algorithms},
@@ -266,6 +286,16 @@ def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages)
         routes.append(
             any_origin_route(f"{at}/userinfo", parts.tokens.userinfo.answer, methods=["GET", "POST"])
         )
+    if parts.device is not None:
+        page = parts.device.verification
+        routes += [
+            any_origin_route(
+                f"{at}/device_authorization", parts.device.device_authorization.post, methods=["POST"]
+            ),
+            _page(f"{at}/device", errors, get=page.get, post=page.post),
+            _page(f"{at}/device/allowed", errors, get=page.allowed),
+            _page(f"{at}/device/denied", errors, get=page.denied),
+        ]
     if settings.registration:
         routes += parts.registration.routes(at)
     return routes

@@ -15,6 +15,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
+from mcpauth.oauth.client_metadata import DEVICE_CODE, GRANT_TYPES
 from mcpauth.oauth.domain_policy import DomainPolicy
 from mcpauth.oauth.encryption_keys import KEY_BYTES, EncryptionKeys
 from mcpauth.oauth.identity import identity_resource
@@ -92,6 +93,9 @@ class Settings:
     """Whether clients have to hand in their authorization requests themselves (RFC 9126)."""
     client_id_metadata_documents: DomainPolicy = _EVERY_DOMAIN
     """Whether clients may describe themselves at an https URL, and on which domains."""
+    device_authorization: bool = False
+    """Whether devices without a browser may ask (RFC 8628). Off: a code can be sent to somebody who then lets
+    the sender's device in (§5.4)."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies whose X-Forwarded-For tells where a request comes from."""
     private_use_schemes: tuple[str, ...] = tuple(sorted(PRIVATE_USE_SCHEMES))
@@ -155,6 +159,11 @@ class Settings:
     def path(self) -> str:
         """The path of the issuer, under which all endpoints lie; empty for most."""
         return urlsplit(self.issuer).path
+
+    @property
+    def registrable_grant_types(self) -> tuple[str, ...]:
+        """The grant types that clients can register for."""
+        return tuple(name for name in GRANT_TYPES if name != DEVICE_CODE or self.device_authorization)
 
     def encryption(self) -> EncryptionKeys:
         """What opens the server's own secrets."""

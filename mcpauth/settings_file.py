@@ -181,6 +181,7 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "registrations_per_hour": _integer,
     "unconfirmed_client_lifetime": _duration,
     "require_pushed_authorization_requests": _switch,
+    "device_authorization": _switch,
     "trusted_proxies": _texts,
     "private_use_schemes": _texts,
     "audit_journal": _text,

@@ -14,6 +14,7 @@ from mcpauth.endpoints.userinfo import UserinfoEndpoint
 from mcpauth.grants.authorization_code import AuthorizationCodeGrant
 from mcpauth.grants.client_credentials import GRANT_TYPE as CLIENT_CREDENTIALS
 from mcpauth.grants.client_credentials import ClientCredentialsGrant
+from mcpauth.grants.device_code import DeviceCodeGrant
 from mcpauth.grants.first_tokens import FirstTokens
 from mcpauth.grants.jwt_bearer import JwtBearerGrant
 from mcpauth.grants.refresh_token import RefreshTokenGrant
@@ -21,6 +22,8 @@ from mcpauth.grants.token_exchange import TokenExchangeGrant
 from mcpauth.oauth.access_token import AccessTokens
 from mcpauth.oauth.assertion import Assertions
 from mcpauth.oauth.authorization_code import AuthorizationCodes
+from mcpauth.oauth.client_metadata import DEVICE_CODE
+from mcpauth.oauth.device_code import DeviceCodes
 from mcpauth.oauth.dpop import DpopProofs
 from mcpauth.oauth.federated_identity import FederatedIdentities
 from mcpauth.oauth.grant import Grants
@@ -58,6 +61,7 @@ class TokenService:
     keys: SigningKeys
     grants: Grants
     codes: AuthorizationCodes
+    device_codes: DeviceCodes | None
     feed: RevocationFeed
     grant_types: tuple[str, ...]
     proofs: DpopProofs
@@ -175,10 +179,16 @@ async def token_service(
             events=events,
             now=now,
         )
+    device_codes: DeviceCodes | None = None
+    if settings.device_authorization:
+        user_code_key = await server_secret(store, "user_code")
+        device_codes = DeviceCodes(store, grants, user_code_key=user_code_key, events=events, now=now)
+        grant_types[DEVICE_CODE] = DeviceCodeGrant(codes=device_codes, first_tokens=first_tokens)
     return TokenService(
         keys=keys,
         grants=grants,
         codes=codes,
+        device_codes=device_codes,
         feed=feed,
         grant_types=tuple(grant_types),
         proofs=proofs,

@@ -23,6 +23,7 @@ from mcpauth.commands.common import (
     settings_from,
 )
 from mcpauth.oauth.client import Client, Clients
+from mcpauth.oauth.client_metadata import DEVICE_CODE
 from mcpauth.oauth.errors import OAuthError
 from mcpauth.oauth.operator_keys import with_keys
 from mcpauth.oauth.operator_registration import CLIENT_CREDENTIALS, operator_metadata, operator_terms
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
     from mcpauth.oauth.store import Store
     from mcpauth.settings import Settings
+
+
+# The last segment of the URN is what people write.
+_DEVICE_CODE = DEVICE_CODE.rpartition(":")[2]
 
 
 @click.group()
@@ -49,8 +54,9 @@ def clients() -> None:
     "--grant-type",
     "grant_types",
     multiple=True,
-    type=click.Choice([CLIENT_CREDENTIALS, JWT_BEARER]),
+    type=click.Choice([CLIENT_CREDENTIALS, _DEVICE_CODE, JWT_BEARER]),
     help="client_credentials: a machine that gets tokens in its own name; needs --scope."
+    " device_code: a program without a browser, whose user enters its code in one; needs no redirect URI."
     " ...jwt-bearer: a client that hands in assertions of an identity provider, which [[trusted_issuers]]"
     " has to name.",
 )
@@ -83,6 +89,8 @@ def add(
 ) -> None:
     """Register a client; prints its client_id, and its secret this once."""
     settings = settings_from(config)
+    if _DEVICE_CODE in grant_types and not settings.device_authorization:
+        raise Misuse("--grant-type: device_code needs device_authorization = true in the settings")
     try:
         terms = operator_terms(
             settings.registry(),
@@ -98,6 +106,7 @@ def add(
             confidential=confidential,
             private_use_schemes=settings.private_use_schemes,
             assertions=JWT_BEARER in grant_types,
+            device_code=_DEVICE_CODE in grant_types,
         )
         metadata = with_keys(metadata, jwks=jwks.read() if jwks is not None else None, jwks_uri=jwks_uri)
     except OAuthError as error:
@@ -173,5 +182,6 @@ def _clients(store: Store, settings: Settings) -> Clients:
         store,
         scopes=settings.registry().scopes_supported,
         private_use_schemes=settings.private_use_schemes,
+        grant_types=settings.registrable_grant_types,
         now=time.time,
     )

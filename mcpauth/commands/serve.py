@@ -100,9 +100,17 @@ def _dev_settings(config: Path | None, host: str | None, port: int | None) -> Se
     if not is_loopback_host(host):
         raise Misuse(f"--host: --dev listens on loopback only (got {host})")
     if find_config(config) is None:
-        return Settings(_loopback_url(host, port), (_DEV_RESOURCE,), database="memory:", host=host, port=port)
-    settings = settings_from(config)
-    return replace(settings, issuer=_loopback_url(host, port), database="memory:", host=host, port=port)
+        settings = Settings(_loopback_url(host, port), (_DEV_RESOURCE,))
+    else:
+        settings = settings_from(config)
+    return replace(
+        settings,
+        issuer=_loopback_url(host, port),
+        database="memory:",
+        host=host,
+        port=port,
+        device_authorization=True,
+    )
 
 
 def _loopback_url(host: str, port: int) -> str:

@@ -37,20 +37,23 @@ from mcpauth.pages.errors import lost
 from mcpauth.web.html import see_other
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from mcpauth.endpoints.interaction import Interactions
     from mcpauth.oauth.authorization_code import AuthorizationCodes
+    from mcpauth.oauth.authorization_request import AskingDevice
     from mcpauth.oauth.client import KnownClients
     from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
     from mcpauth.web.cookies import Cookie
 
 
 class AuthorizationEndpoint:
-    """Answers `GET /authorize`."""
+    """Answers `GET /authorize`. `answer_device` brings a decision to a device, for which there is no redirect
+    (RFC 8628); None where devices cannot ask.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class AuthorizationEndpoint:
         *,
         issuer: str,
         browser_cookie: Cookie,
+        answer_device: Callable[[AskingDevice, Grant | None], Awaitable[Response]] | None = None,
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -76,6 +80,7 @@ class AuthorizationEndpoint:
         self._events = events
         self._issuer = issuer
         self._browser_cookie = browser_cookie
+        self._answer_device = answer_device
         self._now = now
         self._token_bytes = token_bytes
 
@@ -152,9 +157,17 @@ class AuthorizationEndpoint:
                     asked={each.resource: each.scopes for each in decided.asked},
                 )
             )
+            if decided.device is not None:
+                return await self._to_device(decided.device, None)
             return self._error(AccessDenied("the user said no"), decided.redirect_uri, decided.state)
         grant = Grant.approved(decided, now=self._now())
-        code = await self._codes.issue(decided, grant)
+        if decided.device is not None:
+            response = await self._to_device(decided.device, grant)
+        else:
+            code = await self._codes.issue(decided, grant)
+            response = see_other(
+                code_redirect(decided.redirect_uri, issuer=self._issuer, code=code, state=decided.state)
+            )
         await self._events.emit(
             ConsentGiven(
                 user_id=grant.user_id,
@@ -163,9 +176,12 @@ class AuthorizationEndpoint:
                 grant_id=grant.grant_id,
             )
         )
-        return see_other(
-            code_redirect(decided.redirect_uri, issuer=self._issuer, code=code, state=decided.state)
-        )
+        return response
+
+    async def _to_device(self, asking: AskingDevice, grant: Grant | None) -> Response:
+        if self._answer_device is None:
+            raise lost()
+        return await self._answer_device(asking, grant)
 
     def _error(self, error: OAuthError, redirect_uri: str, state: str | None) -> Response:
         return see_other(error_redirect(redirect_uri, issuer=self._issuer, error=error, state=state))

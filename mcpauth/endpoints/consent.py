@@ -102,5 +102,6 @@ class ConsentEndpoint:
             username=user.username,
             request_id=interaction.request_id,
             csrf=self._interactions.form_token(request, interaction.request_id, "consent"),
+            user_code=interaction.request.device.user_code if interaction.request.device else None,
         )
         return self._pages.answer(view, leads_to=interaction.request.redirect_uri)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
+from mcpauth.oauth.client_metadata import DEVICE_CODE
 from mcpauth.oauth.store import digest
 from mcpauth.pages.errors import forged, lost
 from mcpauth.pages.views import ClientFacts
@@ -60,7 +61,7 @@ class Interaction:
     @property
     def facts(self) -> ClientFacts:
         """What the user should know about the client."""
-        return ClientFacts.of(self.client, self.request.redirect_uri)
+        return ClientFacts.of(self.client, self.request.redirect_uri or None)
 
     def _must_sign_in_again(self, session: Session) -> bool:
         return not self.request.demands.met_by(
@@ -107,8 +108,7 @@ class Interactions:
         if request_id is None or stored is None or browser is None or stored.browser != digest(browser):
             raise lost()
         client = await self._clients.get(stored.client_id)
-        # A client's document may have changed since: what it no longer names leads nowhere.
-        if client is None or not client.redirects_to(stored.redirect_uri):
+        if client is None or not _may_still_ask(client, stored):
             raise lost()
         return Interaction(request_id, stored, client, await self.session(request), self._now())
 
@@ -143,3 +143,10 @@ class Interactions:
         # page.
         session = self._session_cookie.read(request) or "" if purpose == "consent" else ""
         return (browser, request_id, session)
+
+
+def _may_still_ask(client: Client, request: AuthorizationRequest) -> bool:
+    # A client's document may have changed since: what it no longer names leads nowhere.
+    if request.device is not None:
+        return DEVICE_CODE in client.grant_types
+    return client.redirects_to(request.redirect_uri)

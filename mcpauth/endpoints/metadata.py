@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from mcpauth.endpoints.revocation_list import METADATA_MEMBER as REVOCATION_LIST
 from mcpauth.oauth.client_keys import SIGNING_ALGORITHMS
-from mcpauth.oauth.client_metadata import AUTH_METHODS, GRANT_TYPES, PUBLIC, RESPONSE_TYPES
+from mcpauth.oauth.client_metadata import AUTH_METHODS, DEFAULT_GRANT_TYPES, PUBLIC, RESPONSE_TYPES
 from mcpauth.oauth.identity import CLAIMS
 from mcpauth.web.responses import oauth_errors
 from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS as DPOP_ALGORITHMS
@@ -52,7 +52,8 @@ def metadata_document(
     *,
     registration: bool,
     client_id_metadata_documents: bool = False,
-    grant_types: Iterable[str] = GRANT_TYPES,
+    device_authorization: bool = False,
+    grant_types: Iterable[str] = DEFAULT_GRANT_TYPES,
     dpop: bool = False,
     signing_algorithms: Collection[str] = (),
     acr_values: Collection[str] = (),
@@ -105,6 +106,8 @@ def metadata_document(
         document |= _openid_members(registry.identity.identifier, signing_algorithms)
     if grant_profiles:
         document["authorization_grant_profiles_supported"] = list(grant_profiles)
+    if device_authorization:
+        document["device_authorization_endpoint"] = f"{base}/device_authorization"  # RFC 8628 §4
     if registration:
         document["registration_endpoint"] = f"{base}/register"
     AuthorizationServerMetadata(document).validate()

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, TokenRefused
 from mcpauth.grants import TokenRequest
-from mcpauth.oauth.errors import NO_HEADERS, OAuthError, UnauthorizedClient, UnsupportedGrantType
+from mcpauth.oauth.errors import (
+    NO_HEADERS,
+    AuthorizationPending,
+    OAuthError,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
 from mcpauth.web.body import every_header
 from mcpauth.web.forms import read_form
 from mcpauth.web.responses import no_store_json, oauth_errors
@@ -66,6 +72,9 @@ class TokenEndpoint:
             key = await self._key(request, client)
             answer = await grant_type(TokenRequest(client, form, key))
             return no_store_json(answer, headers=self._proofs.headers if key is not None else NO_HEADERS)
+        except AuthorizationPending:
+            # A device that asks again every few seconds, as it should, is no news.
+            raise
         except OAuthError as error:
             await self._tell(client, form, error)
             raise

@@ -75,6 +75,18 @@ class AuthorizationRules:
 
 
 @dataclass(frozen=True, slots=True)
+class AskingDevice:
+    """The device that asks (RFC 8628): the digest of its code, and which entering of its user code this is.
+
+    The user code is here to be shown: from then on it is of no use in any other browser.
+    """
+
+    device_code: str
+    claim: str
+    user_code: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
     """A checked request, and what the user decided about it.
 
@@ -83,6 +95,7 @@ class AuthorizationRequest:
     empty after a no; `user_id` is who did, and `auth_time`, `acr` and `amr` say how they had signed in.
     `nonce` goes into the ID token (OpenID Connect Core §3.1.2.1). `dpop_jkt` is the thumbprint of the key to
     which the code is bound (RFC 9449 §10), `pushed` says which pushed request it came of (RFC 9126), if any.
+    For a `device` there is no redirect URI (it is "") and no PKCE.
     """
 
     client_id: str
@@ -103,6 +116,7 @@ class AuthorizationRequest:
     acr: str | None = None
     amr: tuple[str, ...] = ()
     pushed: str | None = None
+    device: AskingDevice | None = None
 
     def to_record(self) -> Record:
         """The request as stored."""
@@ -119,6 +133,8 @@ class AuthorizationRequest:
         }
         if record["approved"] is not None:
             values["approved"] = permissions_of(record["approved"])
+        if record.get("device") is not None:
+            values["device"] = AskingDevice(**record["device"])
         return cls(**values)
 
 

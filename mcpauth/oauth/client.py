@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from mcpauth.oauth.client_metadata import PUBLIC, ClientMetadata, check_client_metadata
+from mcpauth.oauth.client_metadata import GRANT_TYPES, PUBLIC, ClientMetadata, check_client_metadata
 from mcpauth.oauth.operator_terms import NO_TERMS, OperatorTerms
 from mcpauth.oauth.random_text import random_text
 from mcpauth.oauth.redirect_uri import PRIVATE_USE_SCHEMES, matches
@@ -120,6 +120,7 @@ class Clients:
     """The clients in the store.
 
     `scopes` are the scope names this server knows: others are dropped from a registration. None keeps all.
+    `grant_types` are those that clients can register for.
     """
 
     def __init__(
@@ -128,12 +129,14 @@ class Clients:
         *,
         scopes: Collection[str] | None = None,
         private_use_schemes: Collection[str] = PRIVATE_USE_SCHEMES,
+        grant_types: Collection[str] = GRANT_TYPES,
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._store = store
         self._scopes = scopes
         self._private_use_schemes = private_use_schemes
+        self._grant_types = grant_types
         self._now = now
         self._token_bytes = token_bytes
 
@@ -192,7 +195,10 @@ class Clients:
             InvalidClientMetadata, InvalidRedirectUri: what cannot be registered.
         """
         return check_client_metadata(
-            metadata, scopes=self._scopes, private_use_schemes=self._private_use_schemes
+            metadata,
+            scopes=self._scopes,
+            private_use_schemes=self._private_use_schemes,
+            grant_types=self._grant_types,
         )
 
     async def admit(

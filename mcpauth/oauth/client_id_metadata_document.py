@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mcpauth.oauth.client import Client
 from mcpauth.oauth.client_metadata import (
+    BEGINNINGS,
+    DEFAULT_GRANT_TYPES,
     GRANT_TYPES,
     PRIVATE_KEY_JWT,
     PUBLIC,
@@ -56,6 +58,7 @@ def read_document(
     *,
     scopes: Collection[str] | None = None,
     private_use_schemes: Collection[str] = PRIVATE_USE_SCHEMES,
+    grant_types: Collection[str] = GRANT_TYPES,
     now: float,
 ) -> Client:
     """The client that a document describes.
@@ -74,7 +77,7 @@ def read_document(
     if "client_secret" in members or "client_secret_expires_at" in members:
         raise InvalidClientMetadata("a client ID metadata document cannot have a secret")
     methods = _auth_methods(members)
-    checked = _checked(members, methods[0], scopes, private_use_schemes)
+    checked = _checked(members, methods[0], scopes, private_use_schemes, grant_types)
     return Client(
         client_id=client_id,
         client_name=checked.client_name,
@@ -95,11 +98,12 @@ def _checked(
     method: str,
     scopes: Collection[str] | None,
     private_use_schemes: Collection[str],
+    grant_types: Collection[str],
 ) -> ClientMetadata:
     taken = {name: members[name] for name in TAKEN if name in members}
     taken["token_endpoint_auth_method"] = method
     taken["redirect_uris"] = _redirect_uris(members, private_use_schemes)
-    taken["grant_types"] = _grant_types(members)
+    taken["grant_types"] = _grant_types(members, grant_types)
     if isinstance(members.get("scope"), str):
         taken["scope"] = members["scope"]
     # Only shown: what is no URL is left out.
@@ -107,7 +111,9 @@ def _checked(
     if isinstance(client_uri, str) and WEB_URL.fullmatch(client_uri):
         taken["client_uri"] = client_uri
     try:
-        checked = check_client_metadata(taken, scopes=scopes, private_use_schemes=private_use_schemes)
+        checked = check_client_metadata(
+            taken, scopes=scopes, private_use_schemes=private_use_schemes, grant_types=grant_types
+        )
     except InvalidRedirectUri as error:
         raise InvalidClientMetadata(error.description) from None
     if not checked.client_name:
@@ -145,12 +151,12 @@ def _redirect_uris(members: Mapping[str, Any], private_use_schemes: Collection[s
     return usable
 
 
-def _grant_types(members: Mapping[str, Any]) -> list[str]:
-    asked = members.get("grant_types", list(GRANT_TYPES))
+def _grant_types(members: Mapping[str, Any], offered: Collection[str]) -> list[str]:
+    asked = members.get("grant_types", list(DEFAULT_GRANT_TYPES))
     if not isinstance(asked, list) or not all(isinstance(name, str) for name in cast("list[object]", asked)):
         raise InvalidClientMetadata("grant_types is not a list of texts")
     # Nothing that a client could do in its own name: nobody here has agreed to it.
-    known = [name for name in GRANT_TYPES if name in asked]
-    if "authorization_code" not in known:
-        raise InvalidClientMetadata("grant_types has no authorization_code")
+    known = [name for name in offered if name in asked]
+    if not BEGINNINGS & set(known):
+        raise InvalidClientMetadata("grant_types has none here by which a user can allow the client anything")
     return known

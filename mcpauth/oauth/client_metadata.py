@@ -20,7 +20,12 @@ from mcpauth.oauth.resource_registry import SCOPE_TOKEN
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-GRANT_TYPES = ("authorization_code", "refresh_token")
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+# What a client gets that names none.
+DEFAULT_GRANT_TYPES = ("authorization_code", "refresh_token")
+GRANT_TYPES = (*DEFAULT_GRANT_TYPES, DEVICE_CODE)
+# How a user comes to allow a client something.
+BEGINNINGS = frozenset({"authorization_code", DEVICE_CODE})
 RESPONSE_TYPES = ("code",)
 PUBLIC = "none"
 PRIVATE_KEY_JWT = "private_key_jwt"
@@ -71,11 +76,14 @@ def check_client_metadata(
     *,
     scopes: Collection[str] | None = None,
     private_use_schemes: Collection[str] = PRIVATE_USE_SCHEMES,
+    grant_types: Collection[str] = GRANT_TYPES,
 ) -> ClientMetadata:
     """Check the metadata of a registration; `scopes` are those this server knows, None lets all pass.
 
+    `grant_types` are those that clients can register for here.
+
     Raises:
-        InvalidRedirectUri: there is no redirect URI, or one that must not be registered.
+        InvalidRedirectUri: there is no redirect URI where one is needed, or one that must not be registered.
         InvalidClientMetadata: not a JSON object, a wrong type, too long, nothing left that we can do.
     """
     if not isinstance(metadata, dict):
@@ -83,12 +91,14 @@ def check_client_metadata(
     members = {
         name: value for name, value in cast("dict[str, Any]", metadata).items() if value not in (None, "", [])
     }
-    redirect_uris = _redirect_uris(members, private_use_schemes)
+    usable = _grant_types(members, grant_types)
+    redirects = "authorization_code" in usable
+    redirect_uris = _redirect_uris(members, private_use_schemes, needed=redirects)
     urls = {name: _url(members, name) for name in URL_MEMBERS}
     return ClientMetadata(
         redirect_uris=redirect_uris,
         client_name=_client_name(members),
-        grant_types=_grant_types(members),
+        grant_types=usable,
         token_endpoint_auth_method=_auth_method(members, redirect_uris),
         scope=_scope(members, scopes),
         client_uri=urls.pop("client_uri"),
@@ -97,7 +107,7 @@ def check_client_metadata(
             | {name: visible(_text(members, name) or "") for name in TEXT_MEMBERS}
             | {name: _switch(members, name) for name in SWITCHES}
             | {
-                "response_types": _response_types(members),
+                "response_types": _response_types(members) if redirects else [],
                 "application_type": _application_type(members),
                 "contacts": [visible(contact) for contact in _texts(members, "contacts")],
             }
@@ -144,8 +154,10 @@ def _url(members: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def _redirect_uris(members: Mapping[str, Any], private_use_schemes: Collection[str]) -> tuple[str, ...]:
-    if "redirect_uris" not in members:
+def _redirect_uris(
+    members: Mapping[str, Any], private_use_schemes: Collection[str], *, needed: bool
+) -> tuple[str, ...]:
+    if "redirect_uris" not in members and needed:
         raise InvalidRedirectUri("redirect_uris is missing: the authorization code grant needs one")
     redirect_uris = tuple(_texts(members, "redirect_uris"))
     if len(redirect_uris) > MAX_REDIRECT_URIS:
@@ -168,13 +180,14 @@ def visible(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def _grant_types(members: Mapping[str, Any]) -> tuple[str, ...]:
+def _grant_types(members: Mapping[str, Any], offered: Collection[str]) -> tuple[str, ...]:
     # RFC 7591 §2 lets absent mean authorization_code alone, and §3.2.1 lets the server choose: clients that
     # leave it out want to refresh all the same.
-    asked = _texts(members, "grant_types") or GRANT_TYPES
-    if "authorization_code" not in asked:
-        raise InvalidClientMetadata("grant_types has no authorization_code")
-    return tuple(grant_type for grant_type in GRANT_TYPES if grant_type in asked)
+    asked = _texts(members, "grant_types") or DEFAULT_GRANT_TYPES
+    usable = tuple(grant_type for grant_type in offered if grant_type in asked)
+    if not BEGINNINGS & set(usable):
+        raise InvalidClientMetadata("grant_types has none here by which a user can allow the client anything")
+    return usable
 
 
 def _response_types(members: Mapping[str, Any]) -> list[str]:

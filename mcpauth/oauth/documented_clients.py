@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcpauth.events import ClientDocumentRefused, Events
 from mcpauth.oauth.client_id_metadata_document import MAX_BYTES, document_url, read_document
+from mcpauth.oauth.client_metadata import GRANT_TYPES
 from mcpauth.oauth.document_cache import DocumentCache, Limits
 from mcpauth.oauth.errors import InvalidClient, OAuthError
 from mcpauth.oauth.fetching import Fetch, FetchFailed
@@ -41,11 +42,17 @@ class DocumentedClients:
         events: Events,
         scopes: Collection[str] | None = None,
         private_use_schemes: Collection[str] = PRIVATE_USE_SCHEMES,
+        grant_types: Collection[str] = GRANT_TYPES,
         now: Callable[[], float] = time.time,
     ) -> None:
         def read(client_id: str, document: object) -> Client:
             return read_document(
-                client_id, document, scopes=scopes, private_use_schemes=private_use_schemes, now=now()
+                client_id,
+                document,
+                scopes=scopes,
+                private_use_schemes=private_use_schemes,
+                grant_types=grant_types,
+                now=now(),
             )
 
         self._registered = registered

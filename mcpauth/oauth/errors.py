@@ -1,9 +1,9 @@
 """The error codes of RFC 6749 §5.2 and its companions, one class a code, each with its HTTP status.
 
-RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 9449 §5, OpenID Connect Core §3.1.2.6. Raise
-one where the rule is broken; `mcpauth.web.responses` turns it into an answer. The description is a constant
-text for the client's developer: nothing of the request goes into it, and Authlib's base class refuses
-characters outside RFC 6749 §5.2.
+RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8628 §3.5, RFC 8707 §2, RFC 9449 §5, OpenID Connect Core
+§3.1.2.6. Raise one where the rule is broken; `mcpauth.web.responses` turns it into an answer. The description
+is a constant text for the client's developer: nothing of the request goes into it, and Authlib's base class
+refuses characters outside RFC 6749 §5.2.
 """
 
 from __future__ import annotations
@@ -89,6 +89,24 @@ class AccessDenied(OAuthError):
 
     code = "access_denied"
     status = 403
+
+
+class AuthorizationPending(OAuthError):
+    """RFC 8628 §3.5: the user has not decided yet; ask again after the interval."""
+
+    code = "authorization_pending"
+
+
+class SlowDown(AuthorizationPending):
+    """RFC 8628 §3.5: the same, and the device asked too early; its interval is five seconds longer now."""
+
+    code = "slow_down"
+
+
+class ExpiredToken(OAuthError):
+    """RFC 8628 §3.5: the device_code has expired."""
+
+    code = "expired_token"
 
 
 class LoginRequired(OAuthError):

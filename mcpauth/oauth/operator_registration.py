@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcpauth.oauth.client_metadata import PUBLIC, ClientMetadata, check_client_metadata, visible
+from mcpauth.oauth.client_metadata import (
+    DEVICE_CODE,
+    PUBLIC,
+    ClientMetadata,
+    check_client_metadata,
+    visible,
+)
 from mcpauth.oauth.operator_terms import OperatorTerms
 from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
@@ -16,7 +22,6 @@ if TYPE_CHECKING:
 
     from mcpauth.oauth.resource_registry import Resource, ResourceRegistry
 
-FOR_USERS = ("authorization_code", "refresh_token")
 CLIENT_CREDENTIALS = "client_credentials"
 
 
@@ -58,8 +63,10 @@ def operator_metadata(
     confidential: bool,
     private_use_schemes: Collection[str],
     assertions: bool = False,
+    device_code: bool = False,
 ) -> ClientMetadata:
-    """The metadata of a client on these terms. With redirect URIs users can let it act for them, too.
+    """The metadata of a client on these terms. With redirect URIs, or as a device without a browser
+    (`device_code`), users can let it act for them, too.
 
     `assertions` is for one that hands in those of an identity provider.
 
@@ -73,9 +80,9 @@ def operator_metadata(
         *([JWT_BEARER] if assertions else []),
     )
     method = "client_secret_basic" if confidential or of_its_own else PUBLIC
-    if not redirect_uris:
+    if not redirect_uris and not device_code:
         if not of_its_own:
-            raise ValueError("redirect-uri: name one; only machines and resource servers do without")
+            raise ValueError("redirect-uri: name one; only machines, resource servers and devices do without")
         return ClientMetadata(
             redirect_uris=(),
             client_name=visible(client_name),
@@ -88,7 +95,11 @@ def operator_metadata(
     metadata = {
         "client_name": client_name,
         "redirect_uris": list(redirect_uris),
-        "grant_types": list(FOR_USERS),
+        "grant_types": [
+            *(["authorization_code"] if redirect_uris else []),
+            *([DEVICE_CODE] if device_code else []),
+            "refresh_token",
+        ],
         "token_endpoint_auth_method": method,
     }
     checked = check_client_metadata(metadata, private_use_schemes=private_use_schemes)

@@ -62,6 +62,18 @@ def forged() -> PageError:
     )
 
 
+def outlived() -> PageError:
+    """What a device asked for cannot be decided any more."""
+    return PageError(
+        ErrorView(
+            "This code has expired",
+            "It took too long, or the code was entered once more. Nothing has been allowed here.",
+            ("Begin again on your device: it will show a new code.",),
+        ),
+        400,
+    )
+
+
 _OF_OAUTH: Mapping[str, ErrorView] = MappingProxyType(
     {
         "invalid_client": ErrorView(

@@ -31,8 +31,9 @@ class ClientFacts:
     name: str
     home: str
     """Where it runs: on this computer or on the web."""
-    returns_to: str
-    """Where the browser goes afterwards: host and port, or the scheme of an application."""
+    returns_to: str | None
+    """Where the browser goes afterwards: host and port, or the scheme of an application; None for a device
+    elsewhere, to which no browser can go."""
     vouched_for: bool
     """An operator registered it; otherwise its name is its own claim."""
     local: bool
@@ -41,14 +42,14 @@ class ClientFacts:
     """Where it describes itself, which was fetched from there; None for a client that is registered here."""
 
     @classmethod
-    def of(cls, client: Client, redirect_uri: str) -> ClientFacts:
-        """The facts for one authorization request."""
+    def of(cls, client: Client, redirect_uri: str | None) -> ClientFacts:
+        """The facts for one authorization request; that of a device has no redirect URI."""
         return cls(
             name=shown(client.client_name) or "An application without a name",
-            home=_home(redirect_uri),
-            returns_to=_returns_to(redirect_uri),
+            home=_home(redirect_uri) if redirect_uri is not None else "On another device",
+            returns_to=_returns_to(redirect_uri) if redirect_uri is not None else None,
             vouched_for=client.source == "pre-registered",
-            local=is_native(redirect_uri),
+            local=redirect_uri is not None and is_native(redirect_uri),
             host=https_url(client.client_id).host if client.source == SOURCE else None,
         )
 
@@ -103,6 +104,28 @@ class ConsentView:
     username: str
     request_id: str
     csrf: str
+    user_code: str | None = None
+    """What the device shows that asks, if one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserCodeView:
+    """The page at which the code of a device is entered."""
+
+    template: ClassVar[str] = "user_code"
+
+    csrf: str
+    user_code: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDecidedView:
+    """The last page: everything else happens on the device."""
+
+    template: ClassVar[str] = "device_decided"
+
+    allowed: bool
 
 
 @dataclass(frozen=True, slots=True)

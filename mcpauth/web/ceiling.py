@@ -32,7 +32,7 @@ class Ceiling:
         Raises:
             TemporarilyUnavailable: 429, there have been too many.
         """
-        attempt = Attempt(digest(_source(request)), self._pace)
+        attempt = Attempt(digest(source_of(request)), self._pace)
         wait = self._throttle.reserve([attempt])
         if wait > 0:
             headers = {"Retry-After": str(math.ceil(wait))}
@@ -44,7 +44,8 @@ class Ceiling:
         self._throttle.give_back([attempt])
 
 
-def _source(request: Request) -> str:
+def source_of(request: Request) -> str:
+    """Where a request comes from, as far as counting goes: an address, or the network of an IPv6 one."""
     # The peer, or behind a trusted proxy whom that one names: `trusted_proxies` has seen to it.
     host = request.client.host if request.client is not None else ""
     try:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from mcpauth import __version__
 from mcpauth.commands import mcpauth
+from mcpauth.oauth.client_metadata import DEVICE_CODE
 from mcpauth.settings_file import load_settings
 
 if TYPE_CHECKING:
@@ -209,6 +210,26 @@ def test_a_public_client_has_no_secret_and_may_have_several_redirect_uris(cli: C
     assert "client_id" in result.stdout
     assert "secret" not in result.output
     assert cli.json("clients", "list")[0]["redirect_uris"] == ["http://127.0.0.1/cb", "cursor://x/cb"]
+
+
+def test_a_client_for_devices_needs_no_redirect_uri(cli: Cli) -> None:
+    """RFC 8628 has no redirect; with redirect URIs the client has both ways."""
+    cli.config.write_text(f"device_authorization = true\n{cli.config.read_text()}")
+    options = ("clients", "add", "--name", "Robo TV", "--grant-type", "device_code")
+    client = cli.json(*options)
+    assert client["redirect_uris"] == []
+    assert client["grant_types"] == ["refresh_token", DEVICE_CODE]
+    assert client["token_endpoint_auth_method"] == "none"
+    assert "client_secret" not in client
+    both = cli.json(*options, "--redirect-uri", "https://robo.example/cb", "--confidential")
+    assert both["grant_types"] == ["authorization_code", "refresh_token", DEVICE_CODE]
+    assert both["client_secret"]
+
+
+def test_a_client_for_devices_is_refused_where_they_may_not_ask(cli: Cli) -> None:
+    line = refused(cli("clients", "add", "--name", "Robo TV", "--grant-type", "device_code"), 2)
+    assert line == ("error: --grant-type: device_code needs device_authorization = true in the settings")
+    assert cli.json("clients", "list") == []
 
 
 @pytest.mark.parametrize("uri", ["http://evil.example/cb", "javascript:alert(1)", "https://a.example/cb#x"])

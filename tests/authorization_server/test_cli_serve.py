@@ -201,4 +201,5 @@ def test_dev_with_settings_takes_their_resources_and_nothing_is_kept(tmp_path: P
         until(process, output, "as dev with the password")
         metadata = httpx2.get(f"{issuer}/.well-known/oauth-authorization-server").json()
         assert metadata["scopes_supported"] == ["notes:read"]
+        assert metadata["device_authorization_endpoint"] == f"{issuer}/device_authorization"
         assert not (tmp_path / "mcpauth.db").exists()

@@ -248,7 +248,7 @@ def test_a_client_of_users_can_be_a_machine_too(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ([], "error: --redirect-uri: name one; only machines and resource servers do without"),
+        ([], "error: --redirect-uri: name one; only machines, resource servers and devices do without"),
         (
             ["--grant-type", "client_credentials"],
             "error: --scope: name the most that the client may have in its own name",

@@ -111,6 +111,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     settings = loaded(tmp_path, MINIMAL + RESOURCE)
     assert settings.access_token_lifetime == timedelta(minutes=10)
     assert settings.registration is True
+    assert settings.device_authorization is False
     assert settings.host == "127.0.0.1"
     assert settings.path == ""
 
@@ -138,6 +139,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         "MCPAUTH_PORT": "9001",
         "MCPAUTH_DATABASE": "memory:",
         "MCPAUTH_REGISTRATION": "false",
+        "MCPAUTH_DEVICE_AUTHORIZATION": "true",
         "MCPAUTH_ACCESS_TOKEN_LIFETIME": "5m",
         "MCPAUTH_PRIVATE_USE_SCHEMES": "cursor, vscode",
         "MCPAUTH_CONFIG": "elsewhere.toml",
@@ -146,6 +148,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
     }
     settings = loaded(tmp_path, MINIMAL + RESOURCE, environ)
     assert settings.issuer == "https://other.example"
+    assert settings.device_authorization is True
     assert settings.port == 9001
     assert settings.in_memory
     assert settings.registration is False
