@@ -26,6 +26,7 @@ RESOURCE = "http://127.0.0.1:8000/mcp"
 SETTINGS = f"""\
 issuer = "{{issuer}}"
 database = "mcpauth.sqlite"
+device_authorization = true
 
 [[resources]]
 identifier = "{RESOURCE}"
@@ -62,9 +63,12 @@ class AuthorizationServer:
         """The browser of its one user."""
         return Browser(USERNAME, PASSWORD)
 
-    def register(self, redirect_uri: str, *, confidential: bool = False) -> Registered:
-        """What `mcpauth clients add` gives, while the server runs."""
-        options = ["--redirect-uri", redirect_uri, *(["--confidential"] if confidential else [])]
+    def register(self, redirect_uri: str | None, *, confidential: bool = False) -> Registered:
+        """What `mcpauth clients add` gives, while the server runs; without a redirect URI for a device."""
+        purpose = (
+            ["--grant-type", "device_code"] if redirect_uri is None else ["--redirect-uri", redirect_uri]
+        )
+        options = [*purpose, *(["--confidential"] if confidential else [])]
         added = subprocess.run(
             [
                 *MCPAUTH,

@@ -110,6 +110,8 @@ async def walk(command: Sequence[str], cwd: Path = ROOT, *, back_to: str | None 
                     back = await browser.visit(url, back_to=back_to or _asked(url, "redirect_uri"))
                     process.stdin.write(f"{back}\n".encode())
                     await process.stdin.drain()
+                elif "device" in said[-1]:
+                    await browser.visit(said[-1]["device"], back_to=said[-1]["done"])
             errors = (await process.stderr.read()).decode()
             assert await process.wait() == 0, f"{said}\n{errors[-3000:]}"
     finally:

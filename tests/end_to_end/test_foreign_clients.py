@@ -116,6 +116,25 @@ async def test_a_node_client_that_pushes_its_request(
     assert walked == expected(confidential=confidential)
 
 
+@pytest.mark.parametrize("confidential", [False, True])
+async def test_a_device_with_a_node_client(
+    packages: Path, server: AuthorizationServer, confidential: bool
+) -> None:
+    """RFC 8628 with openid-client, registered by itself and by the operator, and a user with a browser."""
+    client = server.register(None, confidential=True) if confidential else None
+    task = {"issuer": server.issuer, "resource": RESOURCE, "scope": SCOPE, "redirect_uri": ""}
+    if client is not None:
+        task |= {"client_id": client.client_id, "client_secret": client.client_secret or ""}
+    walked = await walk([program("node"), "openid-client-device.mjs", json.dumps(task)], cwd=packages)
+    assert walked.said[-1] == {
+        "scope": SCOPE,
+        "audience": RESOURCE,
+        "client_is_named": True,
+        "refreshed_scope": SCOPE,
+        "used_again": "invalid_grant",
+    }
+
+
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
 async def test_authlibs_client(server: AuthorizationServer, method: str) -> None:
     """The same with Authlib's client and each way of its to authenticate."""
