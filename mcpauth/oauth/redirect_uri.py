@@ -6,6 +6,7 @@ Everything is decided on the raw string: redirects go astray where a parser and 
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -74,8 +75,19 @@ def _check_web(web: re.Match[str]) -> None:
         raise InvalidRedirectUri(
             "a redirect URI with http must go to 127.0.0.1, [::1] or localhost; use https"
         )
+    bracketed = web["host"].startswith("[")
+    if bracketed and not _is_ipv6(web["host"][1:-1]):
+        raise InvalidRedirectUri("a redirect URI has no valid host and port")
     if ".." in web["host"] or int(web["port"] or 0) > 65535:
         raise InvalidRedirectUri("a redirect URI has no valid host and port")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_private_use(uri: str, private_use_schemes: Collection[str]) -> None:
@@ -83,8 +95,12 @@ def _check_private_use(uri: str, private_use_schemes: Collection[str]) -> None:
     scheme = match["scheme"] if match else ""
     if match is None or scheme in BROWSER_SCHEMES or not ("." in scheme or scheme in private_use_schemes):
         raise InvalidRedirectUri("a redirect URI must be https, loopback http, or of a private-use scheme")
-    if "@" in (match["authority"] or "") or not (match["authority"] or match["rest"]):
+    authority = match["authority"] or ""
+    if "@" in authority or not (authority or match["rest"]):
         raise InvalidRedirectUri("a redirect URI has user information, or nothing after its scheme")
+    # Parsers fail on brackets that hold no address (RFC 3986 §3.2.2), and no application is at one.
+    if "[" in authority or "]" in authority:
+        raise InvalidRedirectUri("a redirect URI of a private-use scheme has brackets in its authority")
 
 
 def is_native(uri: str) -> bool:
