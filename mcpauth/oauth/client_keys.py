@@ -61,10 +61,24 @@ def _public_keys(jwks: object) -> dict[str, Any]:
     found = cast("list[dict[str, Any]]", keys)
     if any(PRIVATE_MEMBERS & key.keys() or key.get("kty") == "oct" for key in found):
         raise InvalidClientMetadata("jwks has a private or shared key")
-    public = {"keys": [{name: key[name] for name in MEMBERS if name in key} for key in found]}
+    public = {"keys": [_public(key) for key in found if _is_readable(key)]}
     if not _usable(KeySet.from_document(public)):
         raise InvalidClientMetadata("jwks has no key for a signature of this server's algorithms")
     return public
+
+
+def _public(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: key[name] for name in MEMBERS if name in key}
+
+
+def _is_readable(key: Mapping[str, Any]) -> bool:
+    """Whether its members are what RFC 7517 §4 has: texts, and `key_ops` a list of them. §5: others are
+    ignored.
+    """
+    operations: object = key.get("key_ops", [])
+    texts = cast("list[object]", operations) if isinstance(operations, list) else [None]
+    texts = [*texts, *(key[name] for name in MEMBERS if name in key and name != "key_ops")]
+    return all(isinstance(text, str) for text in texts)
 
 
 def _usable(keys: KeySet) -> bool:

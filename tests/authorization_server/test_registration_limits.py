@@ -404,6 +404,10 @@ async def test_a_client_with_keys_registers_and_gets_no_secret() -> None:
         assert body["token_endpoint_auth_method"] == "private_key_jwt"
         assert body["jwks"] == {"keys": [EC_KEY | {"kid": "a"}]}
         assert "client_secret" not in body
+        odd: tuple[Any, ...] = (1, [[]], {"a": 1})
+        unreadable = [EC_KEY | {name: value} for name in ("kid", "key_ops", "use") for value in odd]
+        among_others = {"jwks": {"keys": [*unreadable, EC_KEY]}}
+        assert (await registered(server, WITH_KEYS | among_others))["jwks"] == {"keys": [EC_KEY]}
         uri = "https://client.example/jwks?tenant=1"
         assert (await registered(server, WITH_KEYS | {"jwks_uri": uri}))["jwks_uri"] == uri
 
