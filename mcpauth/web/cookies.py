@@ -28,9 +28,16 @@ class Cookie:
     secure: bool
 
     def read(self, request: Request) -> str | None:
-        """The value the browser sent, if it is one that this server could have set."""
-        value = request.cookies.get(self.name)
-        return value if value is not None and _VALUE.fullmatch(value) else None
+        """The value the browser sent, if it is one that this server could have set, and the only one."""
+        # Not `request.cookies`: the standard library takes seconds to unquote what an attacker quotes
+        # (CVE-2024-7592), and our values are never quoted.
+        pairs = (
+            pair.strip().partition("=")
+            for line in request.headers.getlist("cookie")
+            for pair in line.split(";")
+        )
+        values = [value for name, _, value in pairs if name == self.name]
+        return values[0] if len(values) == 1 and _VALUE.fullmatch(values[0]) else None
 
     def set(self, response: Response, value: str, *, max_age: int | None = None) -> None:
         """Give the browser a value; without `max_age` it forgets it when it is closed."""
