@@ -21,7 +21,8 @@ async def read_form(request: Request) -> Form:
         InvalidRequest: not a form, too long (413), a parameter repeated, or parameters in the query: a query
             ends up in logs, and these are secrets (§2.3.1).
     """
-    if request.url.query:
+    # The raw bytes: what is not even text is a query, too.
+    if request.scope["query_string"]:
         raise InvalidRequest("parameters belong in the body")
     only_header(request, "authorization")
     return Form(parse_form(await read_body(request, FORM)))

@@ -254,6 +254,16 @@ async def test_a_query_of_100_kb_is_refused_at_once(path: str) -> None:
         assert await raw(server, "GET", path, query=b"request=" + b"x" * 100_000) == 414
 
 
+@pytest.mark.parametrize("path", ["/token", "/revoke", "/introspect", "/sign-in", "/consent"])
+@pytest.mark.parametrize("query", [b"a=b", b"\xff", b"%ff", b"%00", b"&"])
+async def test_a_form_with_a_query_is_refused_whatever_the_query_is(path: str, query: bytes) -> None:
+    """RFC 6749 §2.3.1: parameters are in the body. A query may be anything, not even text."""
+    async with running() as server:
+        assert (
+            await raw(server, "POST", path, query=query, body=b"a=b", headers={"Content-Type": FORM}) == 400
+        )
+
+
 @pytest.mark.parametrize("path", ["/sign-in", "/consent"])
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
