@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
@@ -51,8 +52,7 @@ class _Outcome(Generic[T]):
     def get(self, *, renew: bool = False) -> T:
         failure = self.failure or (self.renewal if renew else None)
         if failure is not None:
-            # The same error may be raised many times: each time it begins anew.
-            raise failure.with_traceback(None)
+            raise copy(failure)
         assert self.value is not None  # noqa: S101 - an outcome is one or the other
         return self.value
 
@@ -134,7 +134,8 @@ class DocumentCache(Generic[T]):
             except (FetchFailed, OAuthError) as error:
                 if self._on_failure is not None:
                     await self._on_failure(url.text, error)
-                return _Outcome(None, error, at, at + BACK_OFF_SECONDS)
+                # A copy has no traceback: it would keep alive whatever the request held that was first.
+                return _Outcome(None, copy(error), at, at + BACK_OFF_SECONDS)
         return _Outcome(value, None, at, at + self._seconds(fetched.fresh_for))
 
     def _unless_known(self, url: str, outcome: _Outcome[T]) -> _Outcome[T]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import anyio
@@ -255,6 +257,26 @@ async def test_the_same_error_can_be_raised_many_times() -> None:
     for _ in range(3):
         with pytest.raises(InvalidClientMetadata, match="client_name"):
             await known.clients.get(CLIENT_ID)
+
+
+class Body:
+    """Something large that a request holds."""
+
+
+async def test_a_failure_that_is_kept_keeps_nothing_else_alive() -> None:
+    """A thousand failures are kept: with their tracebacks they would be a thousand requests."""
+    known = Known(Network.of(document(client_name=None)))
+
+    async def request() -> weakref.ref[Body]:
+        body = Body()
+        for _ in range(2):
+            with pytest.raises(InvalidClientMetadata):
+                await known.clients.get(CLIENT_ID)
+        return weakref.ref(body)
+
+    held = await request()
+    gc.collect()
+    assert held() is None
 
 
 async def test_the_default_fetch_refuses_what_is_not_public() -> None:
