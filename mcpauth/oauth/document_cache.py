@@ -125,7 +125,7 @@ class DocumentCache(Generic[T]):
 
     async def _outcome(self, url: HttpsUrl) -> _Outcome[T]:
         at = self._now()
-        with self._budget.spend(url.origin):
+        with self._budget.spend(url.host):
             try:
                 fetched = await self._fetch(url.text, max_bytes=self._limits.max_bytes)
                 value = self._read(url.text, fetched.document)

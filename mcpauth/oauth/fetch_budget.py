@@ -1,7 +1,8 @@
 """How often this server goes out because strangers ask it to: never more than a budget, to one server and in
 all.
 
-Whoever can name a URL could otherwise make this server knock at somebody else's door as often as they like.
+Whoever can name a URL could otherwise make this server knock at somebody else's door as often as they like. A
+host is one however many ports the URLs name: behind all of them is the same machine.
 """
 
 from __future__ import annotations
@@ -25,23 +26,23 @@ class FetchBudget:
     def __init__(
         self,
         *,
-        per_origin: int = 30,
+        per_host: int = 30,
         in_all: int = 120,
         at_once: int = 16,
-        at_once_per_origin: int = 4,
+        at_once_per_host: int = 4,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._per_origin = per_origin
+        self._per_host = per_host
         self._in_all = in_all
         self._at_once = at_once
-        self._at_once_per_origin = at_once_per_origin
+        self._at_once_per_host = at_once_per_host
         self._now = now
         self._recent: deque[tuple[float, str]] = deque()
         self._begun: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
 
     @contextmanager
-    def spend(self, origin: str) -> Generator[None]:
+    def spend(self, host: str) -> Generator[None]:
         """One fetch, counted while it is under way and for a minute from its beginning.
 
         Raises:
@@ -50,24 +51,24 @@ class FetchBudget:
         self._forget()
         if (
             len(self._recent) >= self._in_all
-            or self._begun[origin] >= self._per_origin
+            or self._begun[host] >= self._per_host
             or self._under_way.total() >= self._at_once
-            or self._under_way[origin] >= self._at_once_per_origin
+            or self._under_way[host] >= self._at_once_per_host
         ):
             headers = {"Retry-After": str(WINDOW_SECONDS)}
             raise TemporarilyUnavailable("too many documents of clients are being fetched", headers=headers)
-        self._recent.append((self._now(), origin))
-        self._begun[origin] += 1
-        self._under_way[origin] += 1
+        self._recent.append((self._now(), host))
+        self._begun[host] += 1
+        self._under_way[host] += 1
         try:
             yield
         finally:
-            _less(self._under_way, origin)
+            _less(self._under_way, host)
 
     def _forget(self) -> None:
         while self._recent and self._recent[0][0] <= self._now() - WINDOW_SECONDS:
-            _, origin = self._recent.popleft()
-            _less(self._begun, origin)
+            _, host = self._recent.popleft()
+            _less(self._begun, host)
 
 
 def _less(counter: Counter[str], key: str) -> None:

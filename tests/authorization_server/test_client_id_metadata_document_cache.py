@@ -159,6 +159,14 @@ async def test_a_thousand_client_ids_on_one_host_are_thirty_fetches_a_minute() -
     assert len(network.asked) == 32
 
 
+async def test_a_thousand_ports_of_one_host_are_thirty_fetches_a_minute_too() -> None:
+    """Behind each of them is the same machine."""
+    known = Known(network := Network())
+    for port in range(1, 1000):
+        await known.get(f"https://victim.example:{port}/client.json")
+    assert len(network.asked) == 30
+
+
 async def test_a_thousand_hosts_are_a_hundred_and_twenty_fetches_a_minute() -> None:
     known = Known(network := Network())
     for number in range(1000):
@@ -196,7 +204,7 @@ async def test_no_more_than_sixteen_are_under_way_and_four_to_one_host() -> None
 async def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
     clock = Clock()
     network = Network({f"https://a.example/{number}": number for number in range(2000)}, fresh_for=86400)
-    budget = FetchBudget(per_origin=10**6, in_all=10**6, now=clock)
+    budget = FetchBudget(per_host=10**6, in_all=10**6, now=clock)
     cache = DocumentCache[object](
         network, lambda _url, value: value, budget, Limits(100, documents=50), now=clock
     )
@@ -208,7 +216,7 @@ async def test_memory_is_bounded_and_the_least_used_goes_first() -> None:
 
 
 async def test_a_budget_says_when_to_come_back() -> None:
-    budget = FetchBudget(per_origin=1, now=Clock())
+    budget = FetchBudget(per_host=1, now=Clock())
     with budget.spend("a.example:443"):
         pass
     with pytest.raises(TemporarilyUnavailable) as refusal, budget.spend("a.example:443"):
