@@ -1,7 +1,8 @@
 """Documents of others, kept as RFC 9111 lets a cache keep them, and asked for as seldom as possible.
 
 Those who ask for one URL at the same time share one fetch. After a failure nobody asks again for a minute. A
-failure is never kept as a document, nor a document beyond its time.
+failure is never kept as a document, nor a document beyond its time, but for one thing: whatever its headers
+say, it is not asked for twice in half a minute.
 """
 
 from __future__ import annotations
@@ -32,9 +33,14 @@ BACK_OFF_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes and times: bytes of a document, seconds to keep one, and how many are kept."""
+    """Sizes and times: bytes of a document, seconds to keep one, and how many are kept.
+
+    `shortest_seconds` is against RFC 9111 §5.2.2.5: a sign-in looks at the client eight times, and with
+    `no-store` four sign-ins would have spent the minute's budget for the host.
+    """
 
     max_bytes: int
+    shortest_seconds: int = 30
     default_seconds: int = 10 * 60
     longest_seconds: int = 24 * 60 * 60
     documents: int = 1000
@@ -147,11 +153,10 @@ class DocumentCache(Generic[T]):
 
     def _seconds(self, fresh_for: int | None) -> int:
         seconds = self._limits.default_seconds if fresh_for is None else fresh_for
-        return min(seconds, self._limits.longest_seconds)
+        return min(max(seconds, self._limits.shortest_seconds), self._limits.longest_seconds)
 
     def _keep(self, url: str, outcome: _Outcome[T]) -> None:
         self._kept.pop(url, None)
-        if outcome.until > outcome.at:
-            self._kept[url] = outcome
+        self._kept[url] = outcome
         while len(self._kept) > self._limits.documents:
             self._kept.popitem(last=False)

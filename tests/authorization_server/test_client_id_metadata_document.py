@@ -90,6 +90,17 @@ async def test_a_client_that_nobody_registered_goes_the_whole_way() -> None:
     assert network.asked == [CLIENT_ID]
 
 
+async def test_a_sign_in_asks_once_for_a_document_that_must_not_be_kept() -> None:
+    """Each step looks at the client; RFC 9111 §5.2.2.5 would have each of them fetch it anew."""
+    network = Network.of(document(), fresh_for=0)
+    async with visited(network) as (server, browser):
+        assert (await redeemed(browser, await browser.to_code())).status_code == 200
+        assert network.asked == [CLIENT_ID]
+        server.clock.advance(31)
+        await browser.authorize()
+    assert network.asked == [CLIENT_ID] * 2
+
+
 async def test_a_document_is_fetched_over_https_by_the_safe_fetch() -> None:
     """From a real server; the default fetch would not even connect to loopback."""
     body = b'{"client_id": "%s", "client_name": "Example", "redirect_uris": ["%s"]}'

@@ -435,6 +435,21 @@ async def test_a_new_key_behind_a_uri_is_found_and_an_unknown_one_is_not_asked_f
     assert len(network.asked) == 2
 
 
+async def test_keys_that_must_not_be_kept_are_no_fetch_for_each_unknown_kid(
+    server: Running, network: Network
+) -> None:
+    """Else anybody could spend the budget of fetches that the client needs."""
+    network.fresh_for = 0
+    client = await client_with(server, jwks=None, jwks_uri=JWKS_URI)
+    async with server.browser(client) as browser:
+        for number in range(20):
+            unknown = signed(key(), claims_of(client.client_id, jti="c"), kid=f"k{number}")
+            assert (await sent(browser, unknown)).status_code == 401
+        known = signed(key(), claims_of(client.client_id, jti="a"), kid="one")
+        assert (await sent(browser, known)).status_code == 200
+    assert len(network.asked) == 1
+
+
 async def test_a_failure_to_renew_keys_does_not_lock_out_those_that_are_known(
     server: Running, network: Network
 ) -> None:
