@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from mcpauth.oauth.key_schedule import Turn
+from mcpauth.oauth.signing_keys import KIND as SIGNING_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -55,7 +58,8 @@ class RevocationList:
 
     async def add_grant(self, grant_id: str) -> None:
         """Every access token of the grant, one that is being minted just now included."""
-        revocation = Revocation("grant_id", grant_id, self._end(int(self._now()) + self._lifetime))
+        expires_at = int(self._now()) + await self._longest_lifetime()
+        revocation = Revocation("grant_id", grant_id, self._end(expires_at))
         # One may be there from a first try, or from when its user was disabled: the later end counts.
         while not await self._add(revocation):
             old = await self._store.get(KIND, revocation.key)
@@ -82,6 +86,14 @@ class RevocationList:
 
     async def _add(self, revocation: Revocation) -> bool:
         return await self._store.add(KIND, revocation.key, asdict(revocation), expires_at=revocation.until)
+
+    async def _longest_lifetime(self) -> int:
+        """Seconds that an access token may live: of these settings, of earlier ones, of another process.
+
+        The keys promise it for all that they signed, so that no entry ends before the token that it is about.
+        """
+        turns = [Turn.of_record(*stored) for stored in await self._store.list(SIGNING_KEY)]
+        return max([self._lifetime, *(turn.token_lifetime for turn in turns)])
 
     def _end(self, expires_at: int) -> int:
         return expires_at + int(MARGIN.total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +72,22 @@ async def test_a_revoked_grant_is_listed_until_its_last_access_token_has_expired
     server.clock.advance(1)
     assert await revoked(server) == []
     assert not await server.grants.revoke(grant_id, reason="user"), "the grant itself stays ended"
+
+
+async def test_a_token_of_longer_lived_settings_is_listed_as_long_as_it_lives() -> None:
+    """The operator made the lifetime shorter, while tokens of an hour are about."""
+    hour = timedelta(hours=1)
+    store = MemoryStore(clock := Clock())
+    async with service(store, clock, access_token_lifetime=hour) as before:
+        client = await before.public_client()
+        tokens = await before.user_tokens(client)
+    async with service(store, clock) as server:
+        await server.revoke(client, tokens["refresh_token"])
+        clock.advance(hour.total_seconds() - 1)
+        (entry,) = await revoked(server)
+        claims = claims_of(tokens["access_token"])
+        assert entry["grant_id"] == claims["grant_id"]
+        assert claims["exp"] <= entry["until"]
 
 
 async def test_it_grows_with_what_is_revoked_in_one_lifetime_and_not_with_time(server: Service) -> None:
