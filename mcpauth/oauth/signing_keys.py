@@ -125,7 +125,8 @@ class SigningKeys:
     async def refresh_if_old(self) -> None:
         """Refresh, when the view of the store is older than `REFRESH_SECONDS`; it stays if that fails."""
         if not 0 <= self._now() - self._read_at < REFRESH_SECONDS:
-            with suppress(StoreUnavailable):
+            # ValueError: see `_refresh_again_and_again`.
+            with suppress(StoreUnavailable, ValueError):
                 await self.refresh()
 
     async def refresh(self) -> None:

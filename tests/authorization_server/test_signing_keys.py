@@ -276,6 +276,17 @@ async def test_the_published_keys_are_read_again_after_half_a_minute() -> None:
         assert len((await server.http.get("/jwks")).json()["keys"]) == 2
 
 
+async def test_a_key_that_only_a_newer_version_understands_does_not_take_the_others_away() -> None:
+    """Two versions share a store while they are exchanged: the older one goes on with what it knows."""
+    async with core_server() as server:
+        before = (await server.http.get("/jwks")).json()
+        (_, record), *_ = await server.store.list(KIND)
+        await server.store.add(KIND, "000002", record | {"algorithm": "ML-DSA-44"})
+        server.clock.advance(31)
+        response = await server.http.get("/jwks")
+        assert (response.status_code, response.json()) == (200, before)
+
+
 async def test_a_resource_server_follows_through_a_rotation_without_one_failure() -> None:
     """Its keys are as old as it lets them become: it must never meet a token that it cannot verify."""
     async with core_server() as server:
