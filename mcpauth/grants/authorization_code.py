@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcpauth.grants import TokenRequest, TokenResponse
-    from mcpauth.grants.first_tokens import FirstTokens
-    from mcpauth.oauth.authorization_code import AuthorizationCodes
+    from mcpauth.grants.first_tokens import FirstTokens, Made
+    from mcpauth.oauth.authorization_code import AuthorizationCodes, Redeemed
 
 
 class AuthorizationCodeGrant:
@@ -18,10 +18,21 @@ class AuthorizationCodeGrant:
         self._first_tokens = first_tokens
 
     async def __call__(self, request: TokenRequest) -> TokenResponse:
-        """Redeem the code, and mint."""
+        """Make the tokens, and redeem the code for them.
+
+        They exist before the code is spent: a store that fails costs a retry. Of two that redeem it, one is
+        told its tokens.
+        """
+
+        async def make(redeemed: Redeemed) -> Made:
+            return await self._first_tokens.make(
+                request, redeemed.grant, redeemed.permission, nonce=redeemed.nonce
+            )
+
         form = request.form
-        redeemed = await self._codes.redeem(
+        _, made = await self._codes.redeem(
             form.required("code"),
+            make,
             client=request.client,
             redirect_uri=form.optional("redirect_uri"),
             code_verifier=form.required("code_verifier"),
@@ -29,6 +40,4 @@ class AuthorizationCodeGrant:
             scope=form.optional("scope"),
             key=request.key,
         )
-        return await self._first_tokens.issue(
-            request, redeemed.grant, redeemed.permission, nonce=redeemed.nonce
-        )
+        return await self._first_tokens.give(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcpauth.events import Events, TokenIssued
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
     from mcpauth.oauth.refresh_token import RefreshTokens
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Made:
+    """An answer that nobody has been told yet."""
+
+    grant: Grant
+    access_token: AccessToken
+    refreshable: bool
+    answer: TokenResponse
+
+
 class FirstTokens:
     """Stores the grant and issues its first access token, and a refresh token where the client may have one.
 
-    The code has been spent before: a crash between the two costs a new sign-in, the other order could issue
-    twice.
+    What is made may be thrown away: it is nothing to anybody until it is given.
     """
 
     def __init__(
@@ -45,11 +55,22 @@ class FirstTokens:
     async def issue(
         self, request: TokenRequest, grant: Grant, permission: Permission, *, nonce: str | None = None
     ) -> TokenResponse:
-        """The answer to the request that redeemed the code; `nonce` is what the ID token repeats."""
+        """The answer to the request that has redeemed a code; `nonce` is what the ID token repeats."""
+        return await self.give(await self.make(request, grant, permission, nonce=nonce))
+
+    async def make(
+        self, request: TokenRequest, grant: Grant, permission: Permission, *, nonce: str | None = None
+    ) -> Made:
+        """The answer to a request that may yet come second."""
         refresh_token = await self._keep(grant, request)
         access_token = await self._access_tokens.mint(grant, permission, key=request.key)
-        await self._tell(grant, access_token, refreshable=refresh_token is not None)
-        return token_response(access_token, refresh_token) | self._id_token(grant, nonce)
+        answer = token_response(access_token, refresh_token) | self._id_token(grant, nonce)
+        return Made(grant, access_token, refresh_token is not None, answer)
+
+    async def give(self, made: Made) -> TokenResponse:
+        """The answer, and the event that says so."""
+        await self._tell(made.grant, made.access_token, refreshable=made.refreshable)
+        return made.answer
 
     def _id_token(self, grant: Grant, nonce: str | None) -> TokenResponse:
         """OpenID Connect Core §3.1.3.3: one more member, where the user allows it."""

@@ -14,7 +14,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mcpauth.events import CodeReused, Events
 from mcpauth.oauth.errors import InvalidGrant
@@ -24,11 +24,13 @@ from mcpauth.oauth.random_text import random_text
 from mcpauth.oauth.store import Record, Store, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcpauth.oauth.authorization_request import AuthorizationRequest
     from mcpauth.oauth.client import Client
     from mcpauth.oauth.permission import Permission
+
+T = TypeVar("T")
 
 KIND = "authorization_code"
 
@@ -84,6 +86,7 @@ class AuthorizationCodes:
     async def redeem(
         self,
         code: str,
+        make_answer: Callable[[Redeemed], Awaitable[T]],
         *,
         client: Client,
         redirect_uri: str | None,
@@ -91,8 +94,11 @@ class AuthorizationCodes:
         resource: Sequence[str] = (),
         scope: str | None = None,
         key: str | None = None,
-    ) -> Redeemed:
-        """What the code stands for.
+    ) -> tuple[Redeemed, T]:
+        """What the code stands for, and what `make_answer` makes of it.
+
+        As with a refresh, the answer is made before the code is used: a store that fails in between leaves it
+        good, and whoever is not the first to use it never sees what was made.
 
         `key` is the thumbprint of the key that the request proves its client to have.
 
@@ -102,6 +108,7 @@ class AuthorizationCodes:
             InvalidTarget: the resource is not a granted one.
             InvalidScope: more than was granted.
         """
+        made: list[T] = []
         while True:
             record = await self._of(code, client)
             grant = Grant.from_record(record["grant"])
@@ -113,8 +120,11 @@ class AuthorizationCodes:
             permission = grant.permission(resource, scope)
             if not await self._grants.has_active_user(grant):
                 raise InvalidGrant("the code is not valid")
+            redeemed = Redeemed(grant, permission, record["nonce"])
+            if not made:
+                made.append(await make_answer(redeemed))
             if await self._mark_used(code, record):
-                return Redeemed(grant, permission, record["nonce"])
+                return redeemed, made[0]
             # Changed meanwhile: used, which the next round refuses, or one more failure, which is not ours.
 
     async def _of(self, code: str, client: Client) -> Record:

@@ -1,0 +1,80 @@
+"""A store that fails while a code is redeemed: 503, and the client may ask again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from mcpauth.events import CodeReused, GrantRevoked, TokenIssued
+from mcpauth.oauth.store import Record, StoreUnavailable
+from mcpauth.stores.memory import MemoryStore
+from tests.authorization_server.core_helpers import LOOPBACK, VERIFIER
+from tests.authorization_server.grants_helpers import NOTES, RESOURCES, Clock, service
+
+pytestmark = pytest.mark.anyio
+
+OPAQUE = tuple(
+    replace(each, access_token_format="opaque") if each.identifier == NOTES else each for each in RESOURCES
+)
+
+
+@dataclass
+class Failing:
+    """When a store is to fail: at the change of that number from now on."""
+
+    at: int = 0
+
+
+class FailingStore(MemoryStore):
+    """A store that fails once, at the change it is told."""
+
+    def __init__(self, clock: Clock, failing: Failing) -> None:
+        super().__init__(clock)
+        self._failing = failing
+
+    def _change(self) -> None:
+        self._failing.at -= 1
+        if self._failing.at == 0:
+            raise StoreUnavailable("it broke")
+
+    async def add(
+        self, kind: str, key: str, record: Record, *, expires_at: int | None = None, owner: str | None = None
+    ) -> bool:
+        self._change()
+        return await super().add(kind, key, record, expires_at=expires_at, owner=owner)
+
+    async def replace(
+        self, kind: str, key: str, old: Record, new: Record, *, expires_at: int | None = None
+    ) -> bool:
+        self._change()
+        return await super().replace(kind, key, old, new, expires_at=expires_at)
+
+
+@pytest.mark.parametrize("change", [1, 2, 3, 4])
+async def test_wherever_it_fails_the_code_stays_good_and_the_grant_alive(change: int) -> None:
+    """A grant, a refresh token, an opaque access token, and at last the mark that the code is used."""
+    failing = Failing()
+    store = FailingStore(clock := Clock(), failing)
+    async with service(store, clock, resources=OPAQUE) as server:
+        client = await server.public_client()
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": client.client_id,
+            "code": await server.user_code(client),
+            "redirect_uri": LOOPBACK,
+            "code_verifier": VERIFIER,
+        }
+        failing.at = change
+        refused = await server.post("/token", form)
+        assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
+        assert server.events(TokenIssued) == []
+
+        redeemed = await server.post("/token", form)
+        assert redeemed.status_code == 200
+        assert (await server.refresh(client, redeemed.json()["refresh_token"])).status_code == 200
+        assert not server.events(GrantRevoked)
+
+        again = await server.post("/token", form)
+        assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+        assert len(server.events(CodeReused)) == 1
