@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mcpauth.events import AuthorizationRefused, ConsentGiven, SignedIn
+from tests.authorization_server.document_helpers import Network
 from tests.authorization_server.front_helpers import (
     ISSUER,
     LOOPBACK,
@@ -93,6 +94,10 @@ async def test_on_loopback_http_the_cookie_has_a_plain_name() -> None:
         {"redirect_uri": LOOPBACK + "?x=1"},
         {"redirect_uri": LOOPBACK + "#"},
         {"redirect_uri": "http://127.0.0.1:80@evil.example/callback"},
+        {"redirect_uri": "http://localhost:80@evil.example/callback"},
+        {"redirect_uri": "https:/\\evil.example"},
+        {"redirect_uri": "https:\\\\evil.example"},
+        {"redirect_uri": "//evil.example/callback"},
         {"redirect_uri": "http://localhost:3000/callback"},
         {"client_id": "unknown", "prompt": "none"},
         {"redirect_uri": "https://evil.example/cb", "prompt": "none"},
@@ -111,6 +116,40 @@ async def test_nobody_is_sent_to_an_address_that_cannot_be_trusted(changed: dict
         assert await server.store.list("authorization_request") == []
         refused = [event for event in server.happened if isinstance(event, AuthorizationRefused)]
         assert [event.redirected for event in refused] in ([False], [])
+
+
+@pytest.mark.parametrize("other", ["127.0.0.1", "[::1]", "localhost.evil.example"])
+async def test_a_client_on_localhost_is_not_sent_to_another_name_of_loopback(other: str) -> None:
+    """RFC 8252 §8.3: another program may listen there."""
+    async with running() as server:
+        client = await server.register(redirect_uris=["http://localhost/callback"])
+        async with server.browser(client) as browser:
+            assert (await browser.authorize(redirect_uri="http://localhost:4711/callback")).status_code == 303
+            response = await browser.authorize(redirect_uri=f"http://{other}/callback")
+    assert response.status_code == 400
+    assert "location" not in response.headers
+
+
+async def test_a_client_with_a_secret_needs_a_code_challenge_as_well() -> None:
+    """OAuth 2.1 §7.5.1 (RFC 9700 §2.1.1): PKCE for confidential clients, too."""
+    async with running() as server:
+        metadata = {"redirect_uris": ["https://client.example/cb"]}
+        client, secret = await server.clients.register(metadata, source="pre-registered")
+        assert secret is not None
+        async with server.browser(client) as browser:
+            answer = answer_of(await browser.authorize(code_challenge=None))
+    assert (answer["error"], answer["state"], answer["iss"]) == ("invalid_request", "a state", ISSUER)
+
+
+async def test_a_request_object_is_neither_read_nor_fetched() -> None:
+    """RFC 9101 §10.4: fetching what a stranger names is a way to attack others."""
+    network = Network()
+    async with running(fetch=network) as server, server.browser() as browser:
+        by_value = await browser.authorize(request="eyJhbGciOiJub25lIn0.e30.")
+        by_reference = await browser.authorize(request_uri="https://client.example/jar")
+    assert answer_of(by_value)["error"] == "request_not_supported"
+    assert answer_of(by_reference)["error"] == "request_uri_not_supported"
+    assert network.asked == []
 
 
 async def test_two_redirect_uris_are_not_followed() -> None:

@@ -95,6 +95,18 @@ async def test_allowing_nothing_is_a_no() -> None:
         assert await kept_codes(server) == 0
 
 
+@pytest.mark.parametrize("site", [None, "none", "same-origin", "cross-site"])
+async def test_a_user_who_has_allowed_it_is_asked_again(site: str | None) -> None:
+    """No consent is remembered: whoever leads a browser to /authorize gets nothing without its user."""
+    headers = {"Sec-Fetch-Site": site} if site is not None else {}
+    async with running() as server, server.browser() as browser:
+        await granted_scope(browser, await browser.to_code())
+        begun = await browser.http.get("/authorize", params=browser.request_parameters(), headers=headers)
+        page = await browser.follow(begun)
+        assert form_of(page).checkboxes == ["scope 1 notes:read", "scope 1 notes:write"]
+        assert await kept_codes(server) == 1
+
+
 async def test_only_what_is_ticked_is_granted() -> None:
     """RFC 6749 §3.3: the server MAY fully or partially ignore the scope requested."""
     async with running() as server, server.browser() as browser:

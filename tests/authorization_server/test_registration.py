@@ -154,6 +154,7 @@ async def test_grant_and_response_types_of_other_servers_are_left_out(server: Co
     "metadata",
     [
         {"grant_types": ["implicit"]},
+        {"grant_types": ["password"]},
         {"grant_types": ["refresh_token"]},
         {"grant_types": ["client_credentials"], "token_endpoint_auth_method": "none"},
         {"response_types": ["token"]},

@@ -19,6 +19,7 @@ from tests.authorization_server.core_helpers import (
     CoreServer,
     core_server,
 )
+from tests.authorization_server.grants_helpers import service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -143,6 +144,47 @@ async def test_an_unknown_code_is_refused_and_ends_nothing(server: CoreServer, c
     response = await server.redeem(client, code)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
     assert len(await server.grants.list("alice")) == 1
+
+
+async def test_a_code_that_differs_in_its_last_letter_ends_nothing(server: CoreServer) -> None:
+    """RFC 6749 §10.10: only the code itself that comes back is a replay."""
+    client = await server.public_client()
+    code = await server.code(client)
+    body = (await server.redeem(client, code)).json()
+    for forged in (code[:-1] + ("B" if code[-1] == "A" else "A"), code + "A", code[:-1], code.lower()):
+        assert (await server.redeem(client, forged)).json()["error"] == "invalid_grant"
+    assert (await server.refresh(client, body["refresh_token"])).status_code == 200
+    assert not server.events(CodeReused)
+
+
+async def test_the_code_of_another_server_is_refused_and_stays_good_there(server: CoreServer) -> None:
+    """RFC 9700 §4.4: an attacker's server may have got it from an honest one."""
+    async with core_server() as other:
+        theirs = await other.public_client()
+        code = await other.code(theirs)
+        ours = await server.public_client()
+        assert (await server.redeem(ours, code)).json()["error"] == "invalid_grant"
+        await server.clients.add(theirs)
+        assert (await server.redeem(theirs, code)).json()["error"] == "invalid_grant"
+        assert (await other.redeem(theirs, code)).status_code == 200
+
+
+async def test_a_user_removed_since_the_consent_gets_nothing() -> None:
+    async with service() as server:
+        client = await server.public_client()
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": client.client_id,
+            "code": await server.user_code(client),
+            "redirect_uri": LOOPBACK,
+            "code_verifier": VERIFIER,
+        }
+        tokens = await server.user_tokens(client)
+        for key, _ in await server.store.list("user"):
+            await server.store.take("user", key)
+        response = await server.post("/token", form)
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+        assert (await server.refresh(client, tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
 async def test_another_clients_code_is_refused_and_stays_good(server: CoreServer) -> None:

@@ -87,6 +87,17 @@ async def test_another_clients_refresh_token_is_refused_and_stays_good(server: C
     assert (await server.refresh(client, token)).status_code == 200
 
 
+async def test_a_public_client_does_not_refresh_with_a_basic_header(server: CoreServer) -> None:
+    """It is registered for `none`; RFC 6749 §2.3.1 is for clients that have a password."""
+    client = await server.public_client()
+    token = (await server.tokens(client))["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    for secret in ("", "x"):
+        refused = await server.post("/token", form, auth=(client.client_id, secret))
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+    assert (await server.refresh(client, token)).status_code == 200
+
+
 async def test_a_code_or_access_token_is_no_refresh_token(server: CoreServer) -> None:
     client = await server.public_client()
     code = await server.code(client)
