@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcpauth.grants import TokenRequest, TokenResponse
-    from mcpauth.grants.first_tokens import FirstTokens
+    from mcpauth.grants.first_tokens import FirstTokens, Made
     from mcpauth.oauth.device_code import DeviceCodes
+    from mcpauth.oauth.grant import Grant
+    from mcpauth.oauth.permission import Permission
 
 
 class DeviceCodeGrant:
@@ -18,12 +20,17 @@ class DeviceCodeGrant:
         self._first_tokens = first_tokens
 
     async def __call__(self, request: TokenRequest) -> TokenResponse:
-        """Redeem the code, if the user has allowed it, and mint."""
+        """Make the tokens, if the user has allowed it, and redeem the code for them."""
+
+        async def make(grant: Grant, permission: Permission) -> Made:
+            return await self._first_tokens.make(request, grant, permission)
+
         form = request.form
-        grant, permission = await self._codes.redeem(
+        made = await self._codes.redeem(
             form.required("device_code"),
+            make,
             client=request.client,
             resource=form.all("resource"),
             scope=form.optional("scope"),
         )
-        return await self._first_tokens.issue(request, grant, permission)
+        return await self._first_tokens.give(made)

@@ -52,16 +52,10 @@ class FirstTokens:
         self._events = events
         self._now = now
 
-    async def issue(
-        self, request: TokenRequest, grant: Grant, permission: Permission, *, nonce: str | None = None
-    ) -> TokenResponse:
-        """The answer to the request that has redeemed a code; `nonce` is what the ID token repeats."""
-        return await self.give(await self.make(request, grant, permission, nonce=nonce))
-
     async def make(
         self, request: TokenRequest, grant: Grant, permission: Permission, *, nonce: str | None = None
     ) -> Made:
-        """The answer to a request that may yet come second."""
+        """The answer to a request that may yet come second; `nonce` is what the ID token repeats."""
         refresh_token = await self._keep(grant, request)
         access_token = await self._access_tokens.mint(grant, permission, key=request.key)
         answer = token_response(access_token, refresh_token) | self._id_token(grant, nonce)

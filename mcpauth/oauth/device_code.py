@@ -11,7 +11,7 @@ import secrets
 import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from mcpauth.events import DeviceCodeReused, Events
 from mcpauth.oauth.authorization_request import AskingDevice, AuthorizationRequest
@@ -30,9 +30,11 @@ from mcpauth.oauth.store import Record, Store, digest
 from mcpauth.oauth.user_code import as_entered, as_shown, keyed_digest, make_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mcpauth.oauth.client import Client
+
+T = TypeVar("T")
 
 KIND = "device_code"
 USER_CODE = "user_code"
@@ -138,9 +140,18 @@ class DeviceCodes:
         return False
 
     async def redeem(
-        self, device_code: str, *, client: Client, resource: Sequence[str] = (), scope: str | None = None
-    ) -> tuple[Grant, Permission]:
-        """What the user allowed the device, and what its first access token may do.
+        self,
+        device_code: str,
+        make_answer: Callable[[Grant, Permission], Awaitable[T]],
+        *,
+        client: Client,
+        resource: Sequence[str] = (),
+        scope: str | None = None,
+    ) -> T:
+        """What `make_answer` makes of what the user allowed, and of what the first access token may do.
+
+        As with an authorization code, it is made before the code is used: a store that fails in between
+        leaves the code good, and whoever polls second never sees what was made.
 
         Raises:
             InvalidGrant: unknown, used, another client's, or the user has been disabled.
@@ -151,6 +162,7 @@ class DeviceCodes:
             InvalidScope: more than was granted.
         """
         key = digest(device_code)
+        made: list[T] = []
         while True:
             record = await self._of(key, client)
             if record["status"] == "pending":
@@ -162,11 +174,13 @@ class DeviceCodes:
             permission = grant.permission(resource, scope)
             if not await self._grants.has_active_user(grant):
                 raise InvalidGrant("the device_code is not valid")
+            if not made:
+                made.append(await make_answer(grant, permission))
             used_until = int(self._now() + REMEMBERED.total_seconds())
             if await self._store.replace(
                 KIND, key, record, {**record, "status": "used"}, expires_at=used_until
             ):
-                return grant, permission
+                return made[0]
             # Changed meanwhile: used, which the next round refuses.
 
     async def _of(self, key: str, client: Client) -> Record:

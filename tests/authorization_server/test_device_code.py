@@ -31,7 +31,8 @@ from tests.authorization_server.device_helpers import (
     to_consent,
 )
 from tests.authorization_server.dpop_helpers import Prover
-from tests.authorization_server.front_helpers import ISSUER, NOTES, TASKS
+from tests.authorization_server.failing_store import Failing, FailingStore
+from tests.authorization_server.front_helpers import ISSUER, NOTES, TASKS, Clock
 from tests.authorization_server.grants_helpers import claims_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,22 @@ async def test_a_device_waits_until_its_user_has_allowed_it_and_gets_tokens() ->
         form = {"grant_type": "refresh_token", "client_id": asking.client.client_id}
         renewed = await asking.http.post("/token", data={**form, "refresh_token": body["refresh_token"]})
         assert renewed.json()["scope"] == body["scope"]
+
+
+@pytest.mark.parametrize("change", [1, 2, 3])
+async def test_a_store_that_fails_leaves_the_code_good_and_the_grant_alive(change: int) -> None:
+    """A grant, a refresh token, and at last the mark that the code is used."""
+    failing = Failing()
+    async with server_for_devices(FailingStore(Clock(), failing)) as server, device(server) as asking:
+        await decide(server, asking.user_code)
+        failing.at = change
+        refused = await asking.poll()
+        assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
+        assert events(server, TokenIssued) == []
+        assert (await asking.poll()).status_code == 200
+        assert not events(server, GrantRevoked)
+        assert await asking.error() == "invalid_grant"
+        assert len(events(server, DeviceCodeReused)) == 1
 
 
 async def test_a_refresh_token_comes_only_to_a_client_that_is_registered_for_one() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
 from mcpauth.events import CodeReused, GrantRevoked, TokenIssued
-from mcpauth.oauth.store import Record, StoreUnavailable
-from mcpauth.stores.memory import MemoryStore
 from tests.authorization_server.core_helpers import LOOPBACK, VERIFIER
+from tests.authorization_server.failing_store import Failing, FailingStore
 from tests.authorization_server.grants_helpers import NOTES, RESOURCES, Clock, service
 
 pytestmark = pytest.mark.anyio
@@ -17,38 +16,6 @@ pytestmark = pytest.mark.anyio
 OPAQUE = tuple(
     replace(each, access_token_format="opaque") if each.identifier == NOTES else each for each in RESOURCES
 )
-
-
-@dataclass
-class Failing:
-    """When a store is to fail: at the change of that number from now on."""
-
-    at: int = 0
-
-
-class FailingStore(MemoryStore):
-    """A store that fails once, at the change it is told."""
-
-    def __init__(self, clock: Clock, failing: Failing) -> None:
-        super().__init__(clock)
-        self._failing = failing
-
-    def _change(self) -> None:
-        self._failing.at -= 1
-        if self._failing.at == 0:
-            raise StoreUnavailable("it broke")
-
-    async def add(
-        self, kind: str, key: str, record: Record, *, expires_at: int | None = None, owner: str | None = None
-    ) -> bool:
-        self._change()
-        return await super().add(kind, key, record, expires_at=expires_at, owner=owner)
-
-    async def replace(
-        self, kind: str, key: str, old: Record, new: Record, *, expires_at: int | None = None
-    ) -> bool:
-        self._change()
-        return await super().replace(kind, key, old, new, expires_at=expires_at)
 
 
 @pytest.mark.parametrize("change", [1, 2, 3, 4])
