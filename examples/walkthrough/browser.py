@@ -77,13 +77,19 @@ class Browser:
     Args:
         username: Typed into the sign-in form.
         password: Likewise.
+        username_field: What the form calls the user name.
         on_page: Called with (method, URL, status, title) for each page and form post.
     """
 
     def __init__(
-        self, username: str, password: str, on_page: Callable[[httpx2.Response], None] | None = None
+        self,
+        username: str,
+        password: str,
+        on_page: Callable[[httpx2.Response], None] | None = None,
+        *,
+        username_field: str = "username",
     ) -> None:
-        self._typed = {"username": username, "password": password}
+        self._typed = {username_field: username, "password": password}
         self._on_page = on_page
         self._http = httpx2.AsyncClient(headers={"accept": "text/html"}, follow_redirects=False)
 

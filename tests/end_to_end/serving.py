@@ -58,6 +58,7 @@ class AuthorizationServer:
 
     issuer: str
     settings: Path
+    pid: int
 
     def browser(self) -> Browser:
         """The browser of its one user."""
@@ -68,34 +69,24 @@ class AuthorizationServer:
         purpose = (
             ["--grant-type", "device_code"] if redirect_uri is None else ["--redirect-uri", redirect_uri]
         )
-        options = [*purpose, *(["--confidential"] if confidential else [])]
-        added = subprocess.run(
-            [
-                *MCPAUTH,
-                "clients",
-                "add",
-                "--name",
-                "Foreign",
-                "--json",
-                "--config",
-                str(self.settings),
-                *options,
-            ],
-            text=True,
-            check=True,
-            capture_output=True,
-        )
+        return self.add_client(*purpose, *(["--confidential"] if confidential else []))
+
+    def add_client(self, *options: str) -> Registered:
+        """The same with any options."""
+        command = [*MCPAUTH, "clients", "add", "--name", "Foreign", "--json", "--config", str(self.settings)]
+        added = subprocess.run([*command, *options], text=True, check=True, capture_output=True)
         told = json.loads(added.stdout)
         return Registered(told["client_id"], told.get("client_secret"))
 
 
 @contextmanager
-def authorization_server(folder: Path) -> Generator[AuthorizationServer]:
-    """`mcpauth serve` with one user, on a free port."""
+def authorization_server(folder: Path, **more: str) -> Generator[AuthorizationServer]:
+    """`mcpauth serve` with one user, on a free port; `more` are further settings."""
     port = free_ports(1)[0]
     issuer = f"http://127.0.0.1:{port}"
     settings = folder / "mcpauth.toml"
-    settings.write_text(SETTINGS.format(issuer=issuer))
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in more.items()]
+    settings.write_text("".join(lines) + SETTINGS.format(issuer=issuer))
     add_user = [*MCPAUTH, "users", "add", USERNAME, "--password-stdin", "--config", str(settings)]
     subprocess.run(add_user, input=PASSWORD, text=True, check=True, capture_output=True)
     serve = [*MCPAUTH, "serve", "--config", str(settings), "--host", "127.0.0.1", "--port", str(port)]
@@ -104,7 +95,7 @@ def authorization_server(folder: Path) -> Generator[AuthorizationServer]:
         process = subprocess.Popen(serve, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
         try:
             wait_for(process, f"{issuer}/.well-known/oauth-authorization-server", log)
-            yield AuthorizationServer(issuer, settings)
+            yield AuthorizationServer(issuer, settings, process.pid)
         finally:
             stop(process)
 
