@@ -16,6 +16,9 @@ Record: TypeAlias = dict[str, Any]
 Records: TypeAlias = list[tuple[str, Record]]
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 class StoreUnavailable(Exception):
     """The store could not do it now: locked, full, closed, unreachable. Nothing is known to have changed."""
 
@@ -71,7 +74,7 @@ def digest(secret: str) -> str:
 
 def to_json(record: Record) -> str:
     """The one JSON text of a record: equal records have equal texts, which `replace` compares."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(record)
 
 
 def from_json(text: str) -> Record:

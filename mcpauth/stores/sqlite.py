@@ -12,56 +12,64 @@ import sqlite3
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcpauth.oauth.store import Record, Records, StoreUnavailable, from_json, to_json
-from mcpauth.stores.sqlite_file import connect
-from mcpauth.stores.sqlite_writer import Rows, SqliteWriter
+from mcpauth.stores.sqlite_file import connect, is_busy
+from mcpauth.stores.sqlite_writer import BUSY_PAUSE_SECONDS, Parameters, Rows, SqliteWriter
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+DEFAULT_BUSY = timedelta(seconds=5)
+
 ADD = """
-INSERT INTO records (kind, key, owner, record, expires_at) VALUES (:kind, :key, :owner, :record, :expires_at)
+INSERT INTO records (kind, key, owner, record, expires_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (kind, key) DO UPDATE
 SET owner = excluded.owner, record = excluded.record, expires_at = excluded.expires_at
-WHERE records.expires_at <= :now
+WHERE records.expires_at <= ?
 """
 GET = """
 SELECT record FROM records
-WHERE kind = :kind AND key = :key AND (expires_at IS NULL OR expires_at > :now)
+WHERE kind = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
 """
 TAKE = """
 DELETE FROM records
-WHERE kind = :kind AND key = :key AND (expires_at IS NULL OR expires_at > :now)
+WHERE kind = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
 RETURNING record
 """
 REPLACE = """
-UPDATE records SET record = :new, expires_at = coalesce(:expires_at, expires_at)
-WHERE kind = :kind AND key = :key AND record = :old AND (expires_at IS NULL OR expires_at > :now)
+UPDATE records SET record = ?, expires_at = coalesce(?, expires_at)
+WHERE kind = ? AND key = ? AND record = ? AND (expires_at IS NULL OR expires_at > ?)
 """
 LIST = """
 SELECT key, record FROM records
-WHERE kind = :kind AND (expires_at IS NULL OR expires_at > :now)
+WHERE kind = ? AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY key
 """
 LIST_OWNER = """
 SELECT key, record FROM records
-WHERE kind = :kind AND owner = :owner AND (expires_at IS NULL OR expires_at > :now)
+WHERE kind = ? AND owner = ? AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY key
 """
 
 
 class SqliteStore:
-    """Records in a file. Made by `open`."""
+    """Records in a file, for one event loop. Made by `open`."""
 
     def __init__(
-        self, reader: sqlite3.Connection, writer: SqliteWriter, now: Callable[[], float] = time.time
+        self,
+        reader: sqlite3.Connection,
+        writer: SqliteWriter,
+        now: Callable[[], float] = time.time,
+        *,
+        busy_seconds: float = DEFAULT_BUSY.total_seconds(),
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._now = now
+        self._busy_seconds = busy_seconds
 
     @classmethod
     async def open(
@@ -69,46 +77,57 @@ class SqliteStore:
         path: str | os.PathLike[str],
         now: Callable[[], float] = time.time,
         *,
-        busy_timeout: timedelta = timedelta(seconds=5),
+        busy_timeout: timedelta = DEFAULT_BUSY,
     ) -> SqliteStore:
         """Open the file, and make it (mode 0600: it holds the signing keys) when it is not there.
 
-        `busy_timeout` is how long a change waits for another process that is writing.
+        `busy_timeout` is how long a change waits for another process that is writing. A reader waits for
+        nobody but a process that recovers the log after a crash.
 
         Raises:
             StoreUnavailable: it cannot be opened, is no database, or was written by a newer version.
         """
-        reader, connection = await asyncio.to_thread(connect, Path(path), busy_timeout.total_seconds())
-        return cls(reader, SqliteWriter(connection, now), now)
+        busy_seconds = busy_timeout.total_seconds()
+        reader, connection = await asyncio.to_thread(connect, Path(path), busy_seconds)
+        writer = SqliteWriter(connection, now, busy_seconds=busy_seconds)
+        return cls(reader, writer, now, busy_seconds=busy_seconds)
 
     async def add(
         self, kind: str, key: str, record: Record, *, expires_at: int | None = None, owner: str | None = None
     ) -> bool:
         """See `Store.add`."""
-        values = {"record": to_json(record), "expires_at": expires_at, "owner": owner}
-        return await self._writer.changes(ADD, self._parameters(kind, key, **values))
+        return await self._writer.changes(ADD, (kind, key, owner, to_json(record), expires_at, self._now()))
 
     async def get(self, kind: str, key: str) -> Record | None:
         """See `Store.get`."""
-        rows = self._read(GET, self._parameters(kind, key))
+        parameters = (kind, key, self._now())
+        try:
+            rows: Rows = self._reader.execute(GET, parameters).fetchall()
+        except sqlite3.Error as error:
+            rows = await self._read_again(GET, parameters, error)
         return from_json(rows[0][0]) if rows else None
 
     async def take(self, kind: str, key: str) -> Record | None:
         """See `Store.take`."""
-        rows = await self._writer.rows(TAKE, self._parameters(kind, key))
+        rows = await self._writer.rows(TAKE, (kind, key, self._now()))
         return from_json(rows[0][0]) if rows else None
 
     async def replace(
         self, kind: str, key: str, old: Record, new: Record, *, expires_at: int | None = None
     ) -> bool:
         """See `Store.replace`."""
-        values = {"old": to_json(old), "new": to_json(new), "expires_at": expires_at}
-        return await self._writer.changes(REPLACE, self._parameters(kind, key, **values))
+        return await self._writer.changes(
+            REPLACE, (to_json(new), expires_at, kind, key, to_json(old), self._now())
+        )
 
     async def list(self, kind: str, owner: str | None = None) -> Records:
         """See `Store.list`."""
         statement = LIST if owner is None else LIST_OWNER
-        rows = self._read(statement, {"kind": kind, "owner": owner, "now": self._now()})
+        parameters = (kind, self._now()) if owner is None else (kind, owner, self._now())
+        try:
+            rows: Rows = self._reader.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            rows = await self._read_again(statement, parameters, error)
         return [(key, from_json(record)) for key, record in rows]
 
     async def aclose(self) -> None:
@@ -116,12 +135,14 @@ class SqliteStore:
         await self._writer.aclose()
         self._reader.close()
 
-    def _parameters(self, kind: str, key: str, **values: Any) -> dict[str, Any]:
-        return {"kind": kind, "key": key, "now": self._now(), **values}
-
-    def _read(self, statement: str, parameters: dict[str, Any]) -> Rows:
-        # In the event loop's thread: a look-up by primary key takes microseconds, less than to hand it over.
-        try:
-            return self._reader.execute(statement, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise StoreUnavailable("the SQLite file could not be read") from error
+    # Readers are in the event loop's thread: a look-up takes microseconds, less than to hand it over.
+    async def _read_again(self, statement: str, parameters: Parameters, error: sqlite3.Error) -> Rows:
+        """Try again until the file is not locked any more, while others go on."""
+        deadline = time.monotonic() + self._busy_seconds
+        while is_busy(error) and time.monotonic() < deadline:
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
+            try:
+                return self._reader.execute(statement, parameters).fetchall()
+            except sqlite3.Error as another:
+                error = another
+        raise StoreUnavailable("the SQLite file could not be read") from error

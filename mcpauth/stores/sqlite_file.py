@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 OLDEST_SQLITE = (3, 35)  # DELETE ... RETURNING
-# A reader in WAL mode waits for nobody but a process that recovers the log after a crash.
-READER_BUSY_SECONDS = 0.25
 OPENING_PAUSE_SECONDS = 0.02
 PRIMARY_CODE = 0xFF  # of an extended SQLite result code
 
@@ -36,6 +34,9 @@ CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires_at) WHERE expir
 def connect(path: Path, busy_seconds: float) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """A connection to read and one to write, to a file with the tables in it.
 
+    Neither waits for a lock from then on, which would be in the event loop's thread: what finds the file
+    locked is tried again (`is_busy`).
+
     Raises:
         StoreUnavailable: the file cannot be opened, is no database, or was written by a newer version.
     """
@@ -45,7 +46,8 @@ def connect(path: Path, busy_seconds: float) -> tuple[sqlite3.Connection, sqlite
         writer = _connection(path, busy_seconds)
         try:
             _prepare_patiently(writer, busy_seconds)
-            reader = _connection(path, READER_BUSY_SECONDS)
+            writer.execute("PRAGMA busy_timeout = 0")
+            reader = _connection(path, 0)
         except BaseException:
             writer.close()
             raise
@@ -54,8 +56,13 @@ def connect(path: Path, busy_seconds: float) -> tuple[sqlite3.Connection, sqlite
     return reader, writer
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection had the file locked; errors that are not SQLite's own have no code."""
+    return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE == sqlite3.SQLITE_BUSY
+
+
 def _connection(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    # Transactions are begun and ended by hand. One thread uses a connection, another one makes it.
+    # Transactions are begun and ended by hand. One thread at a time uses a connection, not always the same.
     return sqlite3.connect(
         path.absolute(), timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
@@ -68,7 +75,7 @@ def _prepare_patiently(connection: sqlite3.Connection, busy_seconds: float) -> N
         try:
             return _prepare(connection)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             _roll_back(connection)
         time.sleep(OPENING_PAUSE_SECONDS)

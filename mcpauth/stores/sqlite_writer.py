@@ -1,27 +1,33 @@
-"""The one writer of a SQLite file: a thread that commits whatever has queued up as one transaction.
+"""The one writer of a SQLite file: whatever has come together is one transaction, and one wait for the disk.
 
-A commit waits for the disk, so one for many changes is what makes durable writing fast. Every change has its
-own result all the same, and gets it only after the commit.
+The statements of a transaction take microseconds each and are run where they arise, in the event loop's
+thread; a thread does what waits for the disk, the commit. Every change has its own result all the same, and
+gets it only after the commit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mcpauth.oauth.store import StoreUnavailable
+from mcpauth.stores.sqlite_file import is_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 256
+MAX_BATCH = 64
+"""So few that their statements hold up nobody else in the event loop."""
+BUSY_PAUSE_SECONDS = 0.005
 SWEEP_SECONDS = 60
 SWEEP_ROWS = 500
 SWEEP = """
@@ -30,6 +36,7 @@ DELETE FROM records WHERE (kind, key) IN
 """
 
 Rows: TypeAlias = list[Any]
+Parameters: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,78 +50,85 @@ class _Done:
 @dataclass(frozen=True, slots=True)
 class _Job:
     statement: str
-    parameters: dict[str, Any]
-    loop: asyncio.AbstractEventLoop
+    parameters: Parameters
     future: asyncio.Future[_Done]
 
 
 class SqliteWriter:
-    """Runs single statements, each atomic. Takes the connection over."""
+    """Runs single statements, each atomic, for the event loop in which it is made. Takes the connection over.
 
-    def __init__(self, connection: sqlite3.Connection, now: Callable[[], float]) -> None:
+    The connection must not wait for locks itself: the event loop would wait with it. `busy_seconds` is how
+    long a transaction is put off while another process is writing.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, now: Callable[[], float], *, busy_seconds: float
+    ) -> None:
         self._connection = connection
         self._now = now
+        self._busy_seconds = busy_seconds
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[_Job] = []
+        self._is_at_work = False
+        self._is_closed = False
+        self._idle: asyncio.Future[None] | None = None
         self._swept_at = now()
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
-        self._closed = False
+        self._commits: SimpleQueue[tuple[list[_Job], list[_Done | Exception]] | None] = SimpleQueue()
         # A daemon: what was answered is on the disk, so an abrupt end of the process loses nothing.
         self._thread = threading.Thread(target=self._run, name="mcpauth-sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def changes(self, statement: str, parameters: dict[str, Any]) -> bool:
+    async def changes(self, statement: str, parameters: Parameters) -> bool:
         """Whether the statement changed a row."""
         return (await self._submit(statement, parameters)).changed > 0
 
-    async def rows(self, statement: str, parameters: dict[str, Any]) -> Rows:
+    async def rows(self, statement: str, parameters: Parameters) -> Rows:
         """The rows that the statement returned."""
         return (await self._submit(statement, parameters)).rows
 
     async def aclose(self) -> None:
-        """Finish what is queued, and close the connection."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
+        """Finish what has been submitted, and close the connection."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._is_at_work:
+                self._idle = self._loop.create_future()
+                await self._idle
+            self._commits.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def _submit(self, statement: str, parameters: dict[str, Any]) -> _Done:
-        if self._closed:
+    def _submit(self, statement: str, parameters: Parameters) -> asyncio.Future[_Done]:
+        if self._is_closed:
             raise StoreUnavailable("the store is closed")
-        loop = asyncio.get_running_loop()
-        job = _Job(statement, parameters, loop, loop.create_future())
-        self._queue.put(job)
-        return await job.future
+        future: asyncio.Future[_Done] = self._loop.create_future()
+        self._waiting.append(_Job(statement, parameters, future))
+        if not self._is_at_work:
+            self._is_at_work = True
+            # Not at once: what else this turn of the event loop has to write comes along.
+            self._loop.call_soon(self._begin, time.monotonic() + self._busy_seconds)
+        return future
 
-    # From here on in the writer's thread.
-
-    def _run(self) -> None:
-        going_on = True
-        while going_on:
-            batch, going_on = self._next_batch()
-            if batch:
-                _deliver(batch, self._commit(batch))
-            self._sweep()
-        self._connection.close()
-
-    def _next_batch(self) -> tuple[list[_Job], bool]:
-        """Wait for a job and take all that came with it; False when there will be no more."""
-        batch: list[_Job] = []
-        while not batch or (len(batch) < MAX_BATCH and not self._queue.empty()):
-            job = self._queue.get()
-            if job is None:
-                return batch, False
-            batch.append(job)
-        return batch, True
-
-    def _commit(self, batch: Sequence[_Job]) -> Sequence[_Done | Exception]:
-        """The results, in order. When the transaction as a whole fails, each is the same failure."""
+    def _begin(self, deadline: float) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if is_busy(error) and time.monotonic() < deadline:
+                self._loop.call_later(BUSY_PAUSE_SECONDS, self._begin, deadline)
+            else:
+                batch = self._next_batch()
+                self._finish(batch, [_unavailable(error)] * len(batch))
+            return
+        batch = self._next_batch()
+        try:
             results = [self._result(job) for job in batch]
-            self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - every caller is told, and the writer has to live on
+        except sqlite3.Error as error:
             self._roll_back()
-            return [_unavailable(error) for _ in batch]
-        return results
+            self._finish(batch, [_unavailable(error)] * len(batch))
+        else:
+            self._commits.put((batch, results))
+
+    def _next_batch(self) -> list[_Job]:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        return batch
 
     def _result(self, job: _Job) -> _Done | Exception:
         try:
@@ -128,15 +142,63 @@ class SqliteWriter:
         except Exception as error:  # noqa: BLE001 - a value that SQLite cannot take is its caller's, not the batch's
             return error
 
+    def _finish(self, batch: Sequence[_Job], results: Sequence[_Done | Exception]) -> None:
+        self._tell(batch, results)
+        self._go_on()
+
+    def _tell(self, batch: Sequence[_Job], results: Sequence[_Done | Exception]) -> None:
+        for job, result in zip(batch, results, strict=True):
+            if job.future.done():
+                continue  # whoever waited gave up
+            if isinstance(result, Exception):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
+
+    def _go_on(self) -> None:
+        """The connection is free."""
+        if self._waiting:
+            self._loop.call_soon(self._begin, time.monotonic() + self._busy_seconds)
+            return
+        self._is_at_work = False
+        if self._idle is not None:
+            self._idle.set_result(None)
+
+    # From here on in the writer's thread, which has the connection while it commits.
+
+    def _run(self) -> None:
+        while (work := self._commits.get()) is not None:
+            batch, results = work
+            results = self._commit(results)
+            if self._now() - self._swept_at < SWEEP_SECONDS:
+                self._call(self._finish, batch, results)
+            else:
+                self._call(self._tell, batch, results)
+                self._sweep()
+                self._call(self._go_on)
+        self._connection.close()
+
+    def _call(self, callback: Callable[..., None], *arguments: object) -> None:
+        # Nobody may be left to be told: the event loop has ended.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _commit(self, results: list[_Done | Exception]) -> list[_Done | Exception]:
+        """The results; when the transaction as a whole fails, each is the same failure."""
+        try:
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - every caller is told, and the writer has to live on
+            self._roll_back()
+            return [_unavailable(error)] * len(results)
+        return results
+
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.rollback()
 
     def _sweep(self) -> None:
-        """Remove expired rows, now and then and a few at a time; they were invisible already."""
+        """Remove expired rows, a few at a time; they were invisible already."""
         now = self._now()
-        if now - self._swept_at < SWEEP_SECONDS:
-            return
         removed = 0
         try:
             removed = self._connection.execute(SWEEP, {"now": now, "rows": SWEEP_ROWS}).rowcount
@@ -150,25 +212,3 @@ def _unavailable(error: Exception) -> StoreUnavailable:
     unavailable = StoreUnavailable(f"the SQLite file could not be written: {error}")
     unavailable.__cause__ = error
     return unavailable
-
-
-def _deliver(batch: Sequence[_Job], results: Sequence[_Done | Exception]) -> None:
-    """Wake each event loop once, with all that is for it."""
-    for loop in {job.loop for job in batch}:
-        answers = [
-            (job.future, result) for job, result in zip(batch, results, strict=True) if job.loop is loop
-        ]
-        try:
-            loop.call_soon_threadsafe(_set, answers)
-        except RuntimeError:
-            logger.debug("nobody waits for these results any more")
-
-
-def _set(answers: Sequence[tuple[asyncio.Future[_Done], _Done | Exception]]) -> None:
-    for future, result in answers:
-        if future.done():
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)

@@ -12,7 +12,8 @@ import pytest
 
 from mcpauth.oauth.store import StoreUnavailable
 from mcpauth.stores.sqlite import SqliteStore
-from mcpauth.stores.sqlite_writer import SWEEP_SECONDS
+from mcpauth.stores.sqlite_file import SCHEMA
+from mcpauth.stores.sqlite_writer import BUSY_PAUSE_SECONDS, MAX_BATCH, SWEEP_SECONDS, SqliteWriter
 from tests.authorization_server.core_helpers import START, Clock
 from tests.authorization_server.store_contract import StoreContract
 
@@ -143,6 +144,57 @@ class TestSqliteStore(StoreContract):
         other.close()
         assert await store.add("k", "1", {})
         await store.aclose()
+
+    async def test_a_locked_file_holds_up_nothing_but_the_change(
+        self, store: SqliteStore, path: Path
+    ) -> None:
+        """While another process writes, the event loop goes on, and reading too."""
+        await store.add("k", "1", {"a": 1})
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        adding = asyncio.create_task(store.add("k", "2", {}))
+        for _ in range(5):
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
+            assert await store.get("k", "1") == {"a": 1}
+        assert not adding.done()
+        assert await store.get("k", "2") is None
+        other.execute("COMMIT")
+        other.close()
+        assert await adding
+
+    async def test_a_file_that_cannot_be_read_for_a_moment_is_read_then(
+        self, tmp_path: Path, clock: Clock
+    ) -> None:
+        """A process that recovers the log locks readers out; they wait without holding up the event loop."""
+        path = tmp_path / "rolled-back.db"
+        other = sqlite3.connect(path, isolation_level=None)
+        # Without a log a writer locks readers out for as long as one likes.
+        other.executescript(SCHEMA)
+        other.execute("INSERT INTO records VALUES ('k', '1', 'o', '{}', NULL)")
+        other.execute("BEGIN EXCLUSIVE")
+        reader, connection = (
+            sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False) for _ in range(2)
+        )
+        writer = SqliteWriter(connection, clock, busy_seconds=5)
+        impatient = SqliteStore(reader, writer, clock, busy_seconds=0)
+        with pytest.raises(StoreUnavailable, match="could not be read"):
+            await impatient.get("k", "1")
+        store = SqliteStore(reader, writer, clock, busy_seconds=60)
+        getting = asyncio.create_task(store.get("k", "1"))
+        listing = asyncio.create_task(store.list("k", "o"))
+        await asyncio.sleep(3 * BUSY_PAUSE_SECONDS)
+        assert not getting.done()
+        assert not listing.done()
+        other.execute("COMMIT")
+        other.close()
+        assert await getting == {}
+        assert await listing == [("1", {})]
+        await store.aclose()
+
+    async def test_a_batch_that_is_too_long_is_several(self, store: SqliteStore, path: Path) -> None:
+        added = await asyncio.gather(*(store.add("k", str(n), {}) for n in range(3 * MAX_BATCH + 1)))
+        assert added == [True] * (3 * MAX_BATCH + 1)
+        assert rows_in(path) == 3 * MAX_BATCH + 1
 
     async def test_a_damaged_table_is_unavailable_not_an_error_of_its_own(
         self, store: SqliteStore, path: Path
