@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcpauth_middleware.audit.event import VERSION
@@ -30,13 +31,24 @@ def audit_event(event: Event) -> dict[str, Any]:
 
     `actor` is the user and the client that it is about, as far as they are known; all else is in `details`.
     """
-    values = asdict(event)
-    actor = {shown: values.pop(name, None) for name, shown in _ACTOR.items()}
+    name, actor, details = _layout(type(event))  # type: ignore[arg-type]  # a class is hashable
+    told = ((shown, getattr(event, field)) for field, shown in actor)
     return {
         "v": VERSION,
-        "type": _WORD_BEGINS.sub("_", type(event).__name__).lower(),
+        "type": name,
         "phase": "outcome",
         "outcome": "refused" if event.refused else "ok",
-        "actor": {name: value for name, value in actor.items() if value is not None},
-        "details": values,
+        "actor": {shown: value for shown, value in told if value is not None},
+        "details": {field: getattr(event, field) for field in details},
     }
+
+
+@cache
+def _layout(kind: type[Event]) -> tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The name of a kind of event, which of its fields are the actor, and which are details."""
+    names = [field.name for field in fields(kind)]
+    return (
+        _WORD_BEGINS.sub("_", kind.__name__).lower(),
+        tuple((name, shown) for name, shown in _ACTOR.items() if name in names),
+        tuple(name for name in names if name not in _ACTOR),
+    )

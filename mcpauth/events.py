@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from inspect import isawaitable
 from typing import ClassVar, Literal, TypeAlias
 
 ClientAuthenticationFailure: TypeAlias = Literal["unknown_client", "wrong_method", "wrong_secret"]
@@ -383,7 +382,7 @@ class Events:
         for listener in self._listeners:
             try:
                 answer = listener(event)
-                if isawaitable(answer):
+                if answer is not None:
                     await answer
             except Exception:
                 logger.exception("a listener failed on %s", type(event).__name__)

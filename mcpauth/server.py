@@ -264,6 +264,8 @@ def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages)
     """Every path that is answered; all others are 404, well-known ones included."""
     at = settings.path
     routes: list[BaseRoute] = [
+        # First, because paths are looked up in order: resource servers ask this all the time.
+        Route(f"{at}/introspect", parts.tokens.introspection.post, methods=["POST"]),
         # For people: cookies, no other origins.
         _page(f"{at}/authorize", errors, get=parts.authorization.get),
         _page(f"{at}/sign-in", errors, get=parts.sign_in.get, post=parts.sign_in.post),
@@ -279,7 +281,6 @@ def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages)
             for path in well_known_paths(settings.issuer)
         ),
         # For resource servers, which are no browsers.
-        Route(f"{at}/introspect", parts.tokens.introspection.post, methods=["POST"]),
         Route(f"{at}/revoked", parts.tokens.revocation_list.get, methods=["GET"]),
     ]
     if parts.tokens.userinfo is not None:

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -103,7 +104,7 @@ async def existing_user(kept: Users, username: str) -> User:
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run the async part of a command."""
     try:
-        return anyio.run(work)
+        return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
     except StoreUnavailable as error:
         raise Failure(f"database: {error}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from mcpauth.server import authorization_server, open_store
 from mcpauth.settings import ConfigurationError, Settings
 from mcpauth.signin.password import Passwords
 from mcpauth.stores.memory import MemoryStore
-from mcpauth.web.access_log import WithoutQuery
+from mcpauth.web.quick_routes import QuickRoutes
+from mcpauth.web.request_log import RequestLog
 from mcpauth_middleware.audit.journal import AuditJournal
 from mcpauth_middleware.resource import is_loopback_host
 
@@ -48,7 +50,7 @@ _DEV_RESOURCE = Resource(
 def serve(*, config: Path | None, host: str | None, port: int | None, dev: bool) -> None:
     """Run the authorization server."""
     settings = _dev_settings(config, host, port) if dev else _overridden(settings_from(config), host, port)
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port)
     if dev:
         settings = replace(settings, issuer=_loopback_url(settings.host, listening.getsockname()[1]))
     try:
@@ -67,7 +69,15 @@ async def _serve(settings: Settings, listening: socket.socket, *, dev: bool) -> 
     _warn_of_other_port(settings, listening)
     app = authorization_server(settings, store=store)
     # The app believes X-Forwarded-For where `trusted_proxies` says so; uvicorn would of anyone on loopback.
-    config = uvicorn.Config(app, lifespan="on", log_config=_LOGGING, server_header=False, proxy_headers=False)
+    logged = RequestLog(QuickRoutes(app), sys.stderr.write, now=time.time)
+    config = uvicorn.Config(
+        logged,
+        lifespan="on",
+        log_config=_LOGGING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+    )
     await _Server(config, app).serve(sockets=[listening])
 
 
@@ -117,17 +127,21 @@ def _loopback_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket, before anything else happens: a port in use is the most common reason not to
     start.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         # Python appends the address, which is there already.
         reason = str(error.strerror or error).partition(" (while")[0]
         refuse(f"cannot listen on {host} port {port}: {reason}")
+    # Connections inherit it. asyncio sets it only where the listening socket says IPPROTO_TCP; without it the
+    # second part of an answer waits for the client to acknowledge the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _announce(settings: Settings) -> None:
@@ -185,19 +199,7 @@ def _warn(message: str) -> None:
 _LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"without_query": {"()": WithoutQuery}},
-    "formatters": {
-        "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-        "access": {
-            "()": "uvicorn.logging.AccessFormatter",
-            "fmt": '%(asctime)s %(client_addr)s "%(request_line)s" %(status_code)s',
-            "use_colors": False,
-        },
-    },
-    "handlers": {
-        "plain": {"class": "logging.StreamHandler", "formatter": "plain"},
-        "access": {"class": "logging.StreamHandler", "formatter": "access", "filters": ["without_query"]},
-    },
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"plain": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["plain"], "level": "WARNING"},
-    "loggers": {"uvicorn.access": {"handlers": ["access"], "level": "INFO", "propagate": False}},
 }

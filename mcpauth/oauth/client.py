@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 KIND = "client"
+MAX_READ = 1000
 
 ClientSource: TypeAlias = Literal["pre-registered", "dynamic", "client_id_metadata_document"]
 
@@ -139,11 +140,22 @@ class Clients:
         self._grant_types = grant_types
         self._now = now
         self._token_bytes = token_bytes
+        self._read: dict[str, tuple[Record, Client]] = {}
 
     async def get(self, client_id: str) -> Client | None:
         """The client, if it is registered."""
         record = await self._store.get(KIND, client_id)
-        return Client.from_record(record) if record is not None else None
+        if record is None:
+            return None
+        known = self._read.get(client_id)
+        # The store is asked each time; only what an equal record was read as before is not made again.
+        if known is not None and known[0] == record:
+            return known[1]
+        client = Client.from_record(record)
+        if len(self._read) >= MAX_READ:
+            self._read.clear()
+        self._read[client_id] = (record, client)
+        return client
 
     async def add(self, client: Client, *, expires_at: int | None = None) -> None:
         """Store a client.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from mcpauth.oauth.errors import InvalidRequest
 
@@ -23,15 +23,25 @@ def parse_form(data: bytes) -> Pairs:
     Raises:
         InvalidRequest: not UTF-8 (RFC 6749 Appendix B), a NUL byte, or more than 100 parameters.
     """
+    parameters = [part.partition(b"=") for part in data.split(b"&") if part]
     try:
-        pairs = parse_qsl(
-            data.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS
-        )
+        data.decode("utf-8")  # so that no character is half escaped and half not
+        pairs = [(_decoded(name), _decoded(value)) for name, _, value in parameters]
     except ValueError as error:
-        raise InvalidRequest("the parameters are not form-encoded UTF-8, or too many") from error
+        raise InvalidRequest("the parameters are not form-encoded UTF-8") from error
+    if len(pairs) > MAX_PARAMETERS:
+        raise InvalidRequest("there are too many parameters")
     if any("\0" in name or "\0" in value for name, value in pairs):
         raise InvalidRequest("a parameter has a NUL character")
     return pairs
+
+
+def _decoded(text: bytes) -> str:
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    if b"%" in text:
+        text = unquote_to_bytes(text)
+    return text.decode("utf-8")
 
 
 def parse_query(data: bytes) -> Pairs:
@@ -64,22 +74,24 @@ class Form:
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._pairs = tuple(pairs)
-        if repeated_names(self._pairs):
-            raise InvalidRequest("a parameter is repeated")
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            values = self._values.setdefault(name, [])
+            if values and name not in REPEATABLE:
+                raise InvalidRequest("a parameter is repeated")
+            values.append(value)
 
     def names(self) -> tuple[str, ...]:
         """The parameters that were sent with a value, in order."""
-        return tuple(dict.fromkeys(key for key, value in self._pairs if value))
+        return tuple(name for name, values in self._values.items() if any(values))
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of the parameter; a parameter without a value counts as absent (RFC 6749 §3.2)."""
-        return tuple(value for key, value in self._pairs if key == name and value)
+        return tuple(value for value in self._values.get(name, ()) if value)
 
     def optional(self, name: str) -> str | None:
         """The value of the parameter, if it was sent."""
-        values = self.all(name)
-        return values[0] if values else None
+        return next((value for value in self._values.get(name, ()) if value), None)
 
     def required(self, name: str) -> str:
         """The value of the parameter.

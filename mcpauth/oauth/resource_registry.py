@@ -144,7 +144,10 @@ class ResourceRegistry:
             if self._default is None:
                 raise InvalidTarget("name the resource: this server has no default one")
             return (self._default,)
-        identifiers = dict.fromkeys(canonical_target(uri) for uri in requested)
+        # What is an identifier as it stands is in its canonical form already.
+        identifiers = dict.fromkeys(
+            uri if uri in self._by_identifier else canonical_target(uri) for uri in requested
+        )
         if not identifiers.keys() <= self._by_identifier.keys():
             raise InvalidTarget("the resource is not known here")
         return tuple(self._by_identifier[identifier] for identifier in identifiers)

@@ -102,8 +102,8 @@ class Users:
 
     async def is_active(self, user_id: str) -> bool:
         """Whether the user exists and is not disabled: only then their grants are in force."""
-        user = await self.by_id(user_id)
-        return user is not None and not user.disabled
+        records = await self._store.list(_KIND, user_id)
+        return any(not record["disabled"] for _, record in records)
 
     async def list(self) -> list[User]:
         """Every user, by name."""

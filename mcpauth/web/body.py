@@ -33,15 +33,15 @@ def every_header(request: Request, name: bytes) -> list[bytes]:
 
 
 def only_header(request: Request, name: str) -> str | None:
-    """A header that may occur once.
+    """A header that may occur once; `name` is in lower case, as ASGI hands headers on.
 
     Raises:
         InvalidRequest: it occurs twice: another reader of the request might take the other one.
     """
-    values = request.headers.getlist(name)
+    values = every_header(request, name.encode())
     if len(values) > 1:
         raise InvalidRequest("a header is repeated")
-    return values[0] if values else None
+    return values[0].decode("latin-1") if values else None
 
 
 def _check_media_type(request: Request, media_type: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mcpauth.oauth.errors import NO_HEADERS, OAuthError, ServerError, TemporarilyUnavailable
 from mcpauth.oauth.store import StoreUnavailable
@@ -20,12 +21,29 @@ P = ParamSpec("P")
 
 NO_STORE = {"Cache-Control": "no-store"}
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class _NoStoreJson(Response):
+    """As Starlette's `JSONResponse`, without what it does on each call to find out what is known here."""
+
+    def __init__(self, body: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = _JSON.encode(body).encode()
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
+        ]
+
 
 def no_store_json(
     body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
 ) -> Response:
     """A JSON answer that nobody may keep (RFC 6749 §5.1)."""
-    return JSONResponse(dict(body), status_code=status, headers={**NO_STORE, **headers})
+    return _NoStoreJson(body, status, headers)
 
 
 def empty(*, status: int = 200) -> Response:

@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
+from mcpauth.commands.serve import listen
 from tests.authorization_server.front_helpers import CHALLENGE, LOOPBACK, VERIFIER, answer_of, form_of
 
 if TYPE_CHECKING:
@@ -203,3 +204,12 @@ def test_dev_with_settings_takes_their_resources_and_nothing_is_kept(tmp_path: P
         assert metadata["scopes_supported"] == ["notes:read"]
         assert metadata["device_authorization_endpoint"] == f"{issuer}/device_authorization"
         assert not (tmp_path / "mcpauth.db").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the option is inherited on other systems")
+def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
+    """RFC 9293 §3.7.4 (Nagle): the second part of an answer would wait until the first is acknowledged."""
+    with closing(listen("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with closing(socket.create_connection(address)), closing(listening.accept()[0]) as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcpauth.oauth.operator_terms import OperatorTerms
+from mcpauth.oauth.signing_keys import SigningKeys
 from mcpauth.oauth.store import Record, StoreUnavailable
 from mcpauth.stores.memory import MemoryStore
 from tests.authorization_server.grants_helpers import (
@@ -37,6 +38,33 @@ async def server() -> AsyncGenerator[Service]:
 async def notes(server: Service) -> Pair:
     """The server of the notes."""
     return await server.server_of(NOTES)
+
+
+@pytest.mark.parametrize("end", ["expiry", "revocation", "disabled", "its key is withdrawn"])
+async def test_a_token_that_was_asked_about_before_is_looked_at_again(
+    server: Service, notes: Pair, end: str
+) -> None:
+    """RFC 7662 §2.2: whether it is currently active, however often it was. Only its signature is not verified
+    twice.
+    """
+    client = await server.public_client()
+    token = (await server.user_tokens(client))["access_token"]
+    for _ in range(2):
+        assert (await server.introspect(notes, token))["active"] is True
+    match end:
+        case "expiry":
+            server.clock.advance(600)
+        case "revocation":
+            await server.revoke(client, token)
+        case "disabled":
+            await server.users.set_disabled(server.ada, disabled=True)
+        case _:
+            keys = await SigningKeys.load(server.store, server.clock)
+            assert await keys.retire(keys.current.kid)
+            # The server looks at the keys in the store again after half a minute.
+            server.clock.advance(31)
+            await server.http.get("/jwks")
+    assert await server.introspect(notes, token) == INACTIVE
 
 
 async def test_a_resource_server_learns_what_a_users_token_is_worth(server: Service, notes: Pair) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from mcpauth.events import ClientAuthenticationFailed, TokenRefused
+from mcpauth.oauth.client import MAX_READ, Clients
 from mcpauth.oauth.store import digest
 from tests.authorization_server.core_helpers import START, VERIFIER, CoreServer, basic, core_server
 
@@ -42,6 +43,32 @@ async def still_redeems(server: CoreServer, client: Client, secret: str | None, 
     auth = (client.client_id, secret) if secret is not None else None
     form = code_form(client, code) | ({} if auth else {"client_id": client.client_id})
     return (await server.post("/token", form, auth=auth)).status_code == 200
+
+
+async def test_a_client_that_was_changed_meanwhile_is_what_it_is_now(server: CoreServer) -> None:
+    """RFC 6749 §2.3.1: what was read of it before, by this process or another, does not count."""
+    client, secret = await server.secret_client()
+    assert await still_redeems(server, client, secret, await server.code(client))
+    elsewhere = Clients(server.store)
+    changed = await elsewhere.change(
+        client.client_id, lambda each: replace(each, client_secret_digest=digest("another"))
+    )
+    assert changed is not None
+    code = await server.code(client)
+    assert not await still_redeems(server, client, secret, code)
+    assert await still_redeems(server, client, "another", code)
+    assert await elsewhere.remove(client.client_id)
+    assert not await still_redeems(server, client, "another", await server.code(client))
+
+
+async def test_clients_that_were_read_are_not_kept_without_end(server: CoreServer) -> None:
+    """More of them than are remembered are told apart all the same."""
+    pairs = [await server.secret_client() for _ in range(3)]
+    for n in range(MAX_READ + 10):
+        await server.clients.add(replace(pairs[0][0], client_id=f"many-{n}"))
+        assert await server.clients.get(f"many-{n}")
+    for client, secret in pairs:
+        assert await still_redeems(server, client, secret, await server.code(client))
 
 
 async def test_an_unknown_client_is_told_401_and_the_same_as_one_with_a_wrong_secret(

@@ -34,7 +34,7 @@ def credentials(headers: Mapping[str, str], form: Form) -> Credentials | None:
     client_id, secret = _form_decoded(raw_id), _form_decoded(raw_secret)
     if form.optional("client_id") not in (None, client_id, raw_id):
         raise InvalidRequest("the client_id in the body is not the one in the Authorization header")
-    return Credentials(client_id, (secret, raw_secret))
+    return Credentials(client_id, (secret,) if secret == raw_secret else (secret, raw_secret))
 
 
 def _read(header: str) -> tuple[str, str]:
