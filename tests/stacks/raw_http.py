@@ -59,8 +59,8 @@ async def exchange(port: int, data: bytes, *, half_close: bool = False) -> tuple
                     break
                 if data.startswith(b"GET"):
                     patience.reschedule(asyncio.get_running_loop().time() + STREAM_SECONDS)
-    except (ConnectionError, TimeoutError):
-        pass
+    except OSError:
+        pass  # the server has closed the connection, perhaps before it had all; or nothing came in time
     finally:
         writer.transport.abort()
         with contextlib.suppress(ConnectionError):
