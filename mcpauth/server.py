@@ -174,6 +174,7 @@ async def _build(
         events=events,
         now=now,
     )
+    id_token_algorithms = tokens.id_tokens.algorithms if tokens.id_tokens is not None else None
     requests = AuthorizationRequests(store, now=now)
     way_in = sign_in or PasswordSignIn(users, Passwords(), Throttle())
     rules = AuthorizationRules(
@@ -250,11 +251,12 @@ async def _build(
                 device_authorization=settings.device_authorization,
                 grant_types=tokens.grant_types,
                 dpop=settings.dpop != "off",
-                signing_algorithms={settings.signing_algorithm, *tokens.keys.algorithms},
+                signing_algorithms=id_token_algorithms() if id_token_algorithms is not None else (),
                 acr_values=rules.acr_values_supported,
                 pushed_only=settings.require_pushed_authorization_requests,
                 grant_profiles=[PROFILE] if "id-jag" in settings.trusted().kinds else (),
-            )
+            ),
+            id_token_algorithms=id_token_algorithms,
         ),
         auth_methods=clients.authenticator.names,
     )

@@ -114,7 +114,9 @@ class Settings:
     """A path for the server's own audit journal, `-` for standard output."""
 
     signing_algorithm: str = DEFAULT_ALGORITHM
-    """How new keys sign access tokens: ES256, RS256 or EdDSA."""
+    """How new keys sign tokens: ES256, RS256 or EdDSA. A resource can have another one for its own."""
+    id_token_signing_algorithm: str | None = None
+    """Another one for ID tokens."""
     signing_key_lifetime: timedelta = timedelta(days=90)
     """How long a key signs before the next one does; zero: until an operator has it changed."""
     encryption_keys: tuple[bytes, ...] = dataclasses.field(default=(), repr=False)
@@ -164,6 +166,15 @@ class Settings:
     def registrable_grant_types(self) -> tuple[str, ...]:
         """The grant types that clients can register for."""
         return tuple(name for name in GRANT_TYPES if name != DEVICE_CODE or self.device_authorization)
+
+    @property
+    def further_signing_algorithms(self) -> frozenset[str]:
+        """Those besides `signing_algorithm` with which something is to be signed."""
+        registry = self.registry()
+        wanted = set(registry.signing_algorithms.values())
+        if registry.identity is not None and self.id_token_signing_algorithm is not None:
+            wanted.add(self.id_token_signing_algorithm)
+        return frozenset(wanted - {self.signing_algorithm})
 
     def encryption(self) -> EncryptionKeys:
         """What opens the server's own secrets."""
@@ -246,11 +257,9 @@ def _check_keys(settings: Settings) -> None:
         raise ConfigurationError("dpop", f"must be one of {', '.join(DPOP_MODES)} (got {settings.dpop!r})")
     if any(len(key) != KEY_BYTES for key in settings.encryption_keys):
         raise ConfigurationError("encryption_keys", f"must have {KEY_BYTES} bytes each")
-    if settings.signing_algorithm not in ALGORITHMS:
-        raise ConfigurationError(
-            "signing_algorithm",
-            f"must be one of {', '.join(ALGORITHMS)} (got {settings.signing_algorithm!r})",
-        )
+    _check_algorithm("signing_algorithm", settings.signing_algorithm)
+    if settings.id_token_signing_algorithm is not None:
+        _check_algorithm("id_token_signing_algorithm", settings.id_token_signing_algorithm)
     # Below a day, the published keys of a day's tokens would be more than resource servers expect.
     if settings.signing_key_lifetime and not timedelta(days=1) <= settings.signing_key_lifetime <= _LONGEST:
         raise ConfigurationError(
@@ -258,6 +267,11 @@ def _check_keys(settings: Settings) -> None:
             f"must be between 1d and {_LONGEST.days}d, or 0s to turn automatic rotation off"
             f" (got {settings.signing_key_lifetime})",
         )
+
+
+def _check_algorithm(field: str, algorithm: str) -> None:
+    if algorithm not in ALGORITHMS:
+        raise ConfigurationError(field, f"must be one of {', '.join(ALGORITHMS)} (got {algorithm!r})")
 
 
 def _check_registration(settings: Settings) -> None:

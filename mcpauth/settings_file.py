@@ -189,6 +189,7 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "openid": _switch,
     "dpop_nonce_required": _switch,
     "signing_algorithm": _text,
+    "id_token_signing_algorithm": _text,
     "signing_key_lifetime": _duration,
     "encryption_key_file": _text,
 }
@@ -207,6 +208,7 @@ _RESOURCE: dict[str, Callable[[object], Any]] = {
     "name": _text,
     "default": _switch,
     "access_token_format": _text,
+    "signing_algorithm": _text,
 }
 _SCOPE: dict[str, Callable[[object], Any]] = {
     "name": _text,
@@ -229,7 +231,7 @@ def _resources(raw: object, source: str) -> dict[str, Any]:
             Scope(**_row(scope, _SCOPE, inner, source, required=("name", "description")))
             for inner, scope in _tables(table.get("scopes", []), f"{where}scopes", source)
         )
-        kept = {"access_token_format": values.get("access_token_format", "jwt")}
+        kept = {name: values[name] for name in ("access_token_format", "signing_algorithm") if name in values}
         resources.append(Resource(identifier, values["name"], scopes, **kept))
         if values.get("default"):
             defaults.append(identifier)

@@ -30,12 +30,12 @@ from mcpauth.oauth.grant import Grants
 from mcpauth.oauth.id_token import IdTokens
 from mcpauth.oauth.introspection import Introspection
 from mcpauth.oauth.issued_tokens import IssuedTokens
+from mcpauth.oauth.key_rings import KeyRings
 from mcpauth.oauth.own_tokens import OwnTokens
 from mcpauth.oauth.refresh_token import RefreshTokens
 from mcpauth.oauth.revocation_feed import RevocationFeed
 from mcpauth.oauth.revocation_list import RevocationList
 from mcpauth.oauth.server_secret import server_secret
-from mcpauth.oauth.signing_keys import SigningKeys
 from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
 from mcpauth.oauth.workload_client import DeclaredClients
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 class TokenService:
     """The endpoints, and what others need of their parts."""
 
-    keys: SigningKeys
+    keys: KeyRings
     grants: Grants
     codes: AuthorizationCodes
     device_codes: DeviceCodes | None
@@ -68,9 +68,22 @@ class TokenService:
     token: TokenEndpoint
     introspection: IntrospectionEndpoint
     revocation: RevocationEndpoint
+    id_tokens: IdTokens | None
     userinfo: UserinfoEndpoint | None
     revocation_list: RevocationListEndpoint
     jwks: JwksEndpoint
+
+
+def key_rings(settings: Settings, store: Store, *, now: Callable[[], float]) -> KeyRings:
+    """The rings of signing keys of these settings, not yet read."""
+    return KeyRings.of_store(
+        store,
+        algorithm=settings.signing_algorithm,
+        others=settings.further_signing_algorithms,
+        lifetime=settings.signing_key_lifetime,
+        token_lifetime=settings.access_token_lifetime,
+        now=now,
+    )
 
 
 async def token_service(
@@ -86,13 +99,8 @@ async def token_service(
 ) -> TokenService:
     """The token service of these settings, over this store."""
     registry, trusted = settings.registry(), settings.trusted()
-    keys = await SigningKeys.load(
-        store,
-        now,
-        algorithm=settings.signing_algorithm,
-        lifetime=settings.signing_key_lifetime,
-        token_lifetime=settings.access_token_lifetime,
-    )
+    keys = key_rings(settings, store, now=now)
+    await keys.start()
     revocations = RevocationList(store, access_token_lifetime=settings.access_token_lifetime, now=now)
     grants = Grants(
         store,
@@ -107,6 +115,7 @@ async def token_service(
         keys,
         store,
         opaque=[each.identifier for each in registry.resources if each.has_opaque_tokens],
+        algorithms=registry.signing_algorithms,
         lifetime=settings.access_token_lifetime,
         now=now,
     )
@@ -144,7 +153,12 @@ async def token_service(
     if registry.identity is not None:
         identity = registry.identity.identifier
         id_tokens = IdTokens(
-            settings.issuer, keys, identity=identity, lifetime=settings.access_token_lifetime, now=now
+            settings.issuer,
+            keys,
+            identity=identity,
+            algorithm=settings.id_token_signing_algorithm,
+            lifetime=settings.access_token_lifetime,
+            now=now,
         )
         userinfo = UserinfoEndpoint(OwnTokens(issued, grants, proofs, resource=identity), users)
     first_tokens = FirstTokens(
@@ -195,6 +209,7 @@ async def token_service(
         token=TokenEndpoint(authenticator, grant_types, proofs, events, url=f"{settings.issuer}/token"),
         introspection=IntrospectionEndpoint(authenticator, introspection),
         revocation=RevocationEndpoint(authenticator, issued),
+        id_tokens=id_tokens,
         userinfo=userinfo,
         revocation_list=RevocationListEndpoint(feed),
         jwks=JwksEndpoint(keys),

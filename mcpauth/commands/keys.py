@@ -1,4 +1,4 @@
-"""`mcpauth keys`: the keys that sign access tokens (RFC 7517). Running servers follow in half a minute."""
+"""`mcpauth keys`: the keys that sign tokens (RFC 7517). Running servers follow in half a minute."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mcpauth.commands.common import (
     run,
     settings_from,
 )
-from mcpauth.oauth.signing_keys import KeyStatus, SigningKeys
+from mcpauth.oauth.key_pair import ALGORITHMS
+from mcpauth.token_service import key_rings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mcpauth.oauth.store import Store
-    from mcpauth.settings import Settings
+    from mcpauth.oauth.signing_keys import KeyStatus
 
 
 @click.group()
 def keys() -> None:
-    """List, rotate and retire the keys that sign access tokens."""
+    """List, rotate and retire the keys that sign access tokens and ID tokens."""
 
 
 @keys.command("list")
@@ -42,9 +42,9 @@ def list_(*, config: Path | None, as_json: bool) -> None:
 
     async def work() -> list[KeyStatus]:
         async with lasting_store(settings) as store:
-            ring = _ring(store, settings)
-            await ring.read()
-            return ring.statuses()
+            rings = key_rings(settings, store, now=time.time)
+            await rings.read()
+            return rings.statuses()
 
     found = run(work)
     if as_json:
@@ -66,28 +66,27 @@ def list_(*, config: Path | None, as_json: bool) -> None:
 
 
 @keys.command()
+@click.option("--algorithm", type=click.Choice(ALGORITHMS), help="Only there; otherwise for each in use.")
 @config_option
 @json_option
-def rotate(*, config: Path | None, as_json: bool) -> None:
+def rotate(*, algorithm: str | None, config: Path | None, as_json: bool) -> None:
     """Have a new key follow: published now, signing in a quarter of an hour. No token ends by it."""
     settings = settings_from(config)
+    in_use = {settings.signing_algorithm, *settings.further_signing_algorithms}
+    if algorithm is not None and algorithm not in in_use:
+        refuse(f"the settings have nothing signed with {algorithm}, only with {', '.join(sorted(in_use))}")
 
-    async def work() -> KeyStatus:
+    async def work() -> list[KeyStatus]:
         async with lasting_store(settings) as store:
-            ring = await SigningKeys.load(
-                store,
-                time.time,
-                algorithm=settings.signing_algorithm,
-                lifetime=settings.signing_key_lifetime,
-                token_lifetime=settings.access_token_lifetime,
-            )
-            return await ring.rotate()
+            rings = key_rings(settings, store, now=time.time)
+            await rings.start()
+            return await rings.rotate(algorithm)
 
-    key = run(work)
-    if as_json:
-        print_json(asdict(key))
-    else:
-        click.echo(f"{key.kid} ({key.algorithm}) signs from {moment(key.signs_from)}.")
+    for key in run(work):
+        if as_json:
+            print_json(asdict(key))
+        else:
+            click.echo(f"{key.kid} ({key.algorithm}) signs from {moment(key.signs_from)}.")
 
 
 @keys.command()
@@ -101,9 +100,9 @@ def retire(kid: str, *, force: bool, config: Path | None, as_json: bool) -> None
 
     async def work() -> str | None:
         async with lasting_store(settings) as store:
-            ring = _ring(store, settings)
-            await ring.read()
-            states = {key.kid: key.state for key in ring.statuses()}
+            rings = key_rings(settings, store, now=time.time)
+            await rings.read()
+            states = {key.kid: key.state for key in rings.statuses()}
             if kid not in states:
                 return f"there is no key {kid}"
             if states[kid] != "next" and not force:
@@ -111,7 +110,7 @@ def retire(kid: str, *, force: bool, config: Path | None, as_json: bool) -> None
                     f"the key is {states[kid]}, so tokens that it signed are in use: after"
                     " `mcpauth keys rotate` it goes when they have expired; --force ends them now"
                 )
-            await ring.retire(kid)
+            await rings.retire(kid)
             return None
 
     if (problem := run(work)) is not None:
@@ -120,12 +119,3 @@ def retire(kid: str, *, force: bool, config: Path | None, as_json: bool) -> None
         print_json({"kid": kid, "state": "retired"})
     else:
         click.echo(f"Retired {kid}.")
-
-
-def _ring(store: Store, settings: Settings) -> SigningKeys:
-    return SigningKeys(
-        store,
-        algorithm=settings.signing_algorithm,
-        lifetime=settings.signing_key_lifetime,
-        token_lifetime=settings.access_token_lifetime,
-    )

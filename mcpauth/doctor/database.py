@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from mcpauth.doctor.files import of_private_file
 from mcpauth.doctor.finding import Finding, failed, ok, warning
 from mcpauth.oauth.client import Clients
-from mcpauth.oauth.signing_keys import SigningKeys
 from mcpauth.oauth.store import StoreUnavailable
 from mcpauth.oauth.user import Users
 from mcpauth.stores.encrypted import EncryptedStore
 from mcpauth.stores.sqlite import SqliteStore
+from mcpauth.token_service import key_rings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -98,13 +98,8 @@ async def _of_store(settings: Settings, store: Store, published: Published) -> A
 
 
 async def _of_keys(settings: Settings, store: Store, published: Published) -> AsyncGenerator[Finding]:
-    keys = SigningKeys(
-        # Not `unlocked`: that would encrypt what is not.
-        EncryptedStore(store, settings.encryption()),
-        algorithm=settings.signing_algorithm,
-        lifetime=settings.signing_key_lifetime,
-        token_lifetime=settings.access_token_lifetime,
-    )
+    # Not `unlocked`: that would encrypt what is not.
+    keys = key_rings(settings, EncryptedStore(store, settings.encryption()), now=time.time)
     try:
         await keys.read()
     except StoreUnavailable as error:
@@ -117,11 +112,13 @@ async def _of_keys(settings: Settings, store: Store, published: Published) -> As
     published.jwks = keys.jwks()["keys"]
     current = [key for key in found if key.state == "current"]
     lifetime = settings.signing_key_lifetime.total_seconds()
-    if lifetime and current and time.time() > current[-1].signs_from + lifetime:
+    if lifetime and any(time.time() > key.signs_from + lifetime for key in current):
         yield warning(
             KEYS,
             "the key that signs should have changed by now",
             "let the server run; `mcpauth keys rotate` changes it as well",
         )
         return
-    yield ok(KEYS, f"{len(found)} can be read; {', '.join(key.algorithm for key in current)} signs")
+    algorithms = sorted({key.algorithm for key in current})
+    verb = "signs" if len(algorithms) == 1 else "sign"
+    yield ok(KEYS, f"{len(found)} can be read; {' and '.join(algorithms)} {verb}")

@@ -11,7 +11,7 @@ from mcpauth.web.responses import oauth_errors
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from mcpauth.oauth.signing_keys import SigningKeys
+    from mcpauth.oauth.key_rings import KeyRings
 
 # Long enough to spare requests; a resource server asks again anyway when it meets an unknown `kid`.
 CACHED = {"Cache-Control": "public, max-age=300"}
@@ -20,7 +20,7 @@ CACHED = {"Cache-Control": "public, max-age=300"}
 class JwksEndpoint:
     """Answers `GET /jwks`."""
 
-    def __init__(self, keys: SigningKeys) -> None:
+    def __init__(self, keys: KeyRings) -> None:
         self._keys = keys
 
     @oauth_errors

@@ -19,21 +19,31 @@ from mcpauth.web.responses import oauth_errors
 from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS as DPOP_ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
 
     from mcpauth.oauth.resource_registry import ResourceRegistry
 
 OPENID = "openid-configuration"
+ID_TOKEN_ALGORITHMS = "id_token_signing_alg_values_supported"  # noqa: S105 - a name
 CACHED = {"Cache-Control": "public, max-age=300"}
 
 
 class MetadataEndpoint:
-    """Answers GET at every one of `well_known_paths`."""
+    """Answers GET at every one of `well_known_paths`.
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    `id_token_algorithms` tells how ID tokens are signed, which changes with the keys; None: there are none.
+    """
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        *,
+        id_token_algorithms: Callable[[], Collection[str]] | None = None,
+    ) -> None:
         self._document = dict(document)
+        self._id_token_algorithms = id_token_algorithms
 
     @property
     def document(self) -> dict[str, Any]:
@@ -43,7 +53,10 @@ class MetadataEndpoint:
     @oauth_errors
     async def get(self, request: Request) -> Response:  # noqa: ARG002 - the same for everyone
         """The document."""
-        return JSONResponse(self._document, headers=CACHED)
+        document = self._document
+        if self._id_token_algorithms is not None:
+            document = document | {ID_TOKEN_ALGORITHMS: sorted(self._id_token_algorithms())}
+        return JSONResponse(document, headers=CACHED)
 
 
 def metadata_document(
@@ -121,7 +134,7 @@ def _openid_members(userinfo_endpoint: str, signing_algorithms: Collection[str])
     return {
         "userinfo_endpoint": userinfo_endpoint,
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": sorted(signing_algorithms),
+        ID_TOKEN_ALGORITHMS: sorted(signing_algorithms),
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": False,
         "request_parameter_supported": False,

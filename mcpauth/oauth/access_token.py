@@ -13,6 +13,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mcpauth.oauth.grant import MARKER_MARGIN, Grant
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from mcpauth.oauth.key_pair import SigningKey
+    from mcpauth.oauth.key_rings import KeyRings
     from mcpauth.oauth.permission import Permission
-    from mcpauth.oauth.signing_keys import SigningKeys
 
 KIND = "access_token"
 TYP = "at+jwt"
 MAX_VERIFIED = 1000
 """Whose signatures are not verified again: a resource server asks about the same token many times."""
 OPAQUE = re.compile(r"[A-Za-z0-9\-_]{43}")
+_AS_USUAL: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,6 +59,8 @@ class AccessToken:
 class AccessTokens:
     """Makes access tokens, and reads them back. Those for a resource in `opaque` are opaque.
 
+    `algorithms` says how those for some resources are signed, where it is not as usual.
+
     Raises:
         ValueError: the lifetime is longer than a revoked grant is remembered, or not positive.
     """
@@ -64,10 +68,11 @@ class AccessTokens:
     def __init__(
         self,
         issuer: str,
-        keys: SigningKeys,
+        keys: KeyRings,
         store: Store,
         *,
         opaque: Collection[str] = (),
+        algorithms: Mapping[str, str] = _AS_USUAL,
         lifetime: timedelta = timedelta(minutes=10),
         now: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -78,6 +83,7 @@ class AccessTokens:
         self._keys = keys
         self._store = store
         self._opaque = frozenset(opaque)
+        self._algorithms = algorithms
         self._lifetime = int(lifetime.total_seconds())
         self._now = now
         self._token_bytes = token_bytes
@@ -160,7 +166,7 @@ class AccessTokens:
         return AccessToken(value, token_id, expires_at - now, permission, key)
 
     def _sign(self, claims: dict[str, Any]) -> str:
-        return signed(claims, self._keys.current, typ=TYP)
+        return signed(claims, self._keys.current(self._algorithms.get(claims["aud"])), typ=TYP)
 
     async def _keep(self, claims: dict[str, Any]) -> str:
         value = random_text(self._token_bytes)

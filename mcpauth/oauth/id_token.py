@@ -14,29 +14,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcpauth.oauth.grant import Grant
-    from mcpauth.oauth.signing_keys import SigningKeys
+    from mcpauth.oauth.key_rings import KeyRings
 
 # RFC 8725 §3.11: nothing that takes another kind of token takes this one.
 TYP = "JWT"
 
 
 class IdTokens:
-    """Signs ID tokens, with the keys of the access tokens. `identity` is the resource that has `openid`."""
+    """Signs ID tokens, with the keys of the access tokens; as usual, or with an `algorithm` of their own.
+
+    `identity` is the resource that has `openid`.
+    """
 
     def __init__(
         self,
         issuer: str,
-        keys: SigningKeys,
+        keys: KeyRings,
         *,
         identity: str,
+        algorithm: str | None = None,
         lifetime: timedelta = timedelta(minutes=10),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._issuer = issuer
         self._keys = keys
         self._identity = identity
+        self._algorithm = algorithm
         self._lifetime = int(lifetime.total_seconds())
         self._now = now
+
+    def algorithms(self) -> frozenset[str]:
+        """With which algorithms they are signed, now or soon."""
+        return self._keys.algorithms(self._algorithm)
 
     def mint(self, grant: Grant, *, nonce: str | None) -> str | None:
         """The ID token of a grant, for its client alone; None when the user does not allow `openid`.
@@ -60,7 +69,7 @@ class IdTokens:
             "iat": now,
             **{name: value for name, value in known.items() if value is not None},
         }
-        key = self._keys.current
+        key = self._keys.current(self._algorithm)
         return jwt.encode(
             claims, key.private_key, algorithm=key.algorithm, headers={"typ": TYP, "kid": key.kid}
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from mcpauth.oauth.errors import InvalidScope, InvalidTarget
+from mcpauth.oauth.key_pair import ALGORITHMS
 from mcpauth_middleware.resource import canonical_resource
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class Resource:
     """A protected MCP server. `identifier` is its URL; `name` is for people.
 
     An opaque access token says nothing to whoever reads it: its resource server asks about it (RFC 7662).
+    `signing_algorithm` is that of its tokens, where it is not the server's.
     """
 
     identifier: str
     name: str
     scopes: tuple[Scope, ...]
     access_token_format: AccessTokenFormat = "jwt"  # noqa: S105 - a name
+    signing_algorithm: str | None = None
 
     @property
     def has_opaque_tokens(self) -> bool:
@@ -74,7 +77,8 @@ class ResourceRegistry:
 
     Raises:
         ValueError: no resources, one declared twice, an unknown default, a malformed scope, an `implies` that
-            is unknown or runs in a circle, an unknown format. The text names the mend.
+            is unknown or runs in a circle, an unknown format or algorithm, or one for tokens that are opaque.
+            The text names the mend.
     """
 
     def __init__(
@@ -98,11 +102,13 @@ class ResourceRegistry:
             resource.identifier: _implied_scopes(resource.identifier, resource.scopes) for resource in every
         }
         for resource in every:
-            if resource.access_token_format not in ACCESS_TOKEN_FORMATS:
-                raise ValueError(
-                    f"access_token_format of {resource.identifier}: must be one of"
-                    f" {', '.join(ACCESS_TOKEN_FORMATS)} (got {resource.access_token_format!r})"
-                )
+            _check_tokens(resource)
+        self.signing_algorithms: Mapping[str, str] = {
+            resource.identifier: resource.signing_algorithm
+            for resource in self.resources
+            if resource.signing_algorithm is not None
+        }
+        """How the tokens for some resources are signed, where it is not as usual."""
         self._default = self._default_resource(default)
         self.scopes_supported = tuple(
             dict.fromkeys(scope.name for resource in self.resources for scope in resource.scopes)
@@ -181,6 +187,26 @@ def canonical_target(uri: str) -> str:
         return canonical_resource(uri)
     except ValueError as error:
         raise InvalidTarget("the resource is not an absolute URI without a fragment") from error
+
+
+def _check_tokens(resource: Resource) -> None:
+    if resource.access_token_format not in ACCESS_TOKEN_FORMATS:
+        raise ValueError(
+            f"access_token_format of {resource.identifier}: must be one of"
+            f" {', '.join(ACCESS_TOKEN_FORMATS)} (got {resource.access_token_format!r})"
+        )
+    if resource.signing_algorithm is None:
+        return
+    if resource.signing_algorithm not in ALGORITHMS:
+        raise ValueError(
+            f"signing_algorithm of {resource.identifier}: must be one of"
+            f" {', '.join(ALGORITHMS)} (got {resource.signing_algorithm!r})"
+        )
+    if resource.has_opaque_tokens:
+        raise ValueError(
+            f"signing_algorithm of {resource.identifier}: its tokens are opaque, which nobody signs;"
+            " leave it out"
+        )
 
 
 def _implied_scopes(identifier: str, scopes: Sequence[Scope]) -> Mapping[str, frozenset[str]]:

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from mcpauth.oauth.key_rings import KINDS as SIGNING_KEYS
 from mcpauth.oauth.key_schedule import Turn
-from mcpauth.oauth.signing_keys import KIND as SIGNING_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +92,8 @@ class RevocationList:
 
         The keys promise it for all that they signed, so that no entry ends before the token that it is about.
         """
-        turns = [Turn.of_record(*stored) for stored in await self._store.list(SIGNING_KEY)]
-        return max([self._lifetime, *(turn.token_lifetime for turn in turns)])
+        kept = [stored for kind in sorted(SIGNING_KEYS) for stored in await self._store.list(kind)]
+        return max([self._lifetime, *(Turn.of_record(*stored).token_lifetime for stored in kept)])
 
     def _end(self, expires_at: int) -> int:
         return expires_at + int(MARGIN.total_seconds())

@@ -21,6 +21,7 @@ from mcpauth.oauth.store import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from mcpauth.oauth.key_rings import KeyRings
     from mcpauth.oauth.store import Record, Store
 
 KIND = "signing_key"
@@ -61,8 +62,10 @@ class SigningKeys:
         lifetime: timedelta = timedelta(days=90),
         token_lifetime: timedelta = timedelta(minutes=10),
         now: Callable[[], float] = time.time,
+        kind: str = KIND,
     ) -> None:
         self._store = store
+        self._kind = kind
         self._algorithm = algorithm
         self._lifetime = int(lifetime.total_seconds())
         self._token_lifetime = int(token_lifetime.total_seconds())
@@ -89,21 +92,66 @@ class SigningKeys:
             StoreUnavailable: the store could not be read or written.
         """
         keys = cls(store, algorithm=algorithm, lifetime=lifetime, token_lifetime=token_lifetime, now=now)
-        await keys.read()
-        if not keys._stored:
-            await keys._add(signs_from=int(now()))
-        await keys._promise_token_lifetime()
-        # Only at the start: two processes of different settings would go on changing keys otherwise.
-        if keys._stored[-1].key.algorithm != algorithm:
-            await keys._add(signs_from=int(now()) + PUBLISHED_AHEAD)
-        await keys.refresh()
+        await keys.start()
         return keys
+
+    async def start(self, *, ahead: int = 0) -> None:
+        """Do what `load` does; the first key signs in `ahead` seconds. A ring that had ended goes on.
+
+        Raises:
+            StoreUnavailable: the store could not be read or written.
+        """
+        await self.read()
+        end = self._schedule.newest
+        if end is not None and end.is_end and end.signs_from > self._now():
+            await self._store.take(self._kind, _name(end.number))
+            await self.read()
+        if not self._schedule.goes_on:
+            await self._add(signs_from=int(self._now()) + ahead)
+        await self._promise_token_lifetime()
+        # Only at the start: two processes of different settings would go on changing keys otherwise.
+        if self._stored[-1].key.algorithm != self._algorithm:
+            await self._add(signs_from=int(self._now()) + PUBLISHED_AHEAD)
+        await self.refresh()
+
+    async def end(self) -> None:
+        """Have nothing in this ring sign any more, after as long as others may need to notice.
+
+        Its keys are published until their tokens have expired, and forgotten then.
+
+        Raises:
+            StoreUnavailable: the store could not be read or written.
+        """
+        await self.read()
+        while self._schedule.goes_on:
+            longest = max(self._token_lifetime, *(each.turn.token_lifetime for each in self._stored))
+            name, signs_from = self._next_name(), int(self._now()) + PUBLISHED_AHEAD
+            # Numbered like a key: of an end and a rotation at once, the second knows of the first.
+            end = {"created_at": int(self._now()), "signs_from": signs_from, "token_lifetime": longest}
+            await self._store.add(self._kind, name, end)
+            await self.read()
+        await self.refresh()
 
     @property
     def current(self) -> SigningKey:
-        """The key that signs."""
+        """The key that signs, in a ring in which one always does."""
+        return self.due or self._stored[0].key
+
+    @property
+    def due(self) -> SigningKey | None:
+        """The key that signs; None while the first one waits its time, or when the ring has ended."""
         turn = self._schedule.current(self._now())
-        return next(stored.key for stored in self._stored if stored.turn == turn)
+        return next((stored.key for stored in self._stored if stored.turn == turn), None)
+
+    @property
+    def algorithm(self) -> str:
+        """How new keys sign."""
+        return self._algorithm
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key is stored."""
+        return not self._stored
 
     def find(self, kid: str) -> SigningKey | None:
         """The published key with this id."""
@@ -137,9 +185,8 @@ class SigningKeys:
         """
         await self.read()
         now = self._now()
-        for stored in self._stored:
-            if self._schedule.state(stored.turn, now) == "retired":
-                await self._store.take(KIND, stored.name)
+        for turn in self._schedule.over(now):
+            await self._store.take(self._kind, _name(turn.number))
         due_at = self._schedule.due_at(self._lifetime)
         if due_at is not None and now >= due_at - PUBLISHED_AHEAD:
             # Late after a long sleep: nobody has seen the new key yet, so it waits its time all the same.
@@ -166,9 +213,11 @@ class SigningKeys:
         found = next((stored for stored in self._stored if stored.key.kid == kid), None)
         if found is None:
             return False
-        if found.key == self.current:
+        if found.key == self.due:
             await self._add(signs_from=int(self._now()))
-        await self._store.take(KIND, found.name)
+        elif self._schedule.goes_on and not self._schedule.without(found.turn).goes_on:
+            await self._add(signs_from=int(self._now()) + PUBLISHED_AHEAD)
+        await self._store.take(self._kind, found.name)
         await self.read()
         return True
 
@@ -179,18 +228,21 @@ class SigningKeys:
             StoreUnavailable: the store could not be read, or has lost the keys; they stay as they were.
         """
         known = {stored.name: stored for stored in self._stored}
+        records = await self._store.list(self._kind)
+        turns = {name: Turn.of_record(name, record) for name, record in records}
         stored = [
-            _Stored(name, record, Turn.of_record(name, record), _key(record, known.get(name)))
-            for name, record in await self._store.list(KIND)
+            _Stored(name, record, turns[name], _key(record, known.get(name)))
+            for name, record in records
+            if not turns[name].is_end
         ]
-        if known and not stored:
+        if self._published() and not records:
             raise StoreUnavailable("it has lost the signing keys")
         self._stored = tuple(sorted(stored, key=lambda each: each.turn.number))
-        self._schedule = Schedule([each.turn for each in self._stored])
+        self._schedule = Schedule(list(turns.values()))
         self._read_at = self._now()
 
     async def _add(self, *, signs_from: int) -> None:
-        number = self._stored[-1].turn.number + 1 if self._stored else 1
+        name = self._next_name()
         record = {
             "algorithm": self._algorithm,
             "created_at": int(self._now()),
@@ -199,15 +251,19 @@ class SigningKeys:
             "private_jwk": await new_private_jwk(self._algorithm),
         }
         # Taken: another process was first, and its key is as good.
-        await self._store.add(KIND, f"{number:06}", record)
+        await self._store.add(self._kind, name, record)
         await self.read()
+
+    def _next_name(self) -> str:
+        newest = self._schedule.newest
+        return _name(newest.number + 1 if newest is not None else 1)
 
     async def _promise_token_lifetime(self) -> None:
         """Note on the keys that tokens may now live longer than when the keys were made."""
         for stored in self._stored:
             if stored.record.get("token_lifetime", 0) < self._token_lifetime:
                 longer = {**stored.record, "token_lifetime": self._token_lifetime}
-                await self._store.replace(KIND, stored.name, stored.record, longer)
+                await self._store.replace(self._kind, stored.name, stored.record, longer)
         await self.read()
 
     def _published(self) -> list[_Stored]:
@@ -230,7 +286,7 @@ class SigningKeys:
 
 
 @asynccontextmanager
-async def kept_fresh(keys: SigningKeys, *, every: float = REFRESH_SECONDS) -> AsyncGenerator[None]:
+async def kept_fresh(keys: SigningKeys | KeyRings, *, every: float = REFRESH_SECONDS) -> AsyncGenerator[None]:
     """Refresh the keys as long as the server runs."""
     task = asyncio.create_task(_refresh_again_and_again(keys, every))
     try:
@@ -241,7 +297,7 @@ async def kept_fresh(keys: SigningKeys, *, every: float = REFRESH_SECONDS) -> As
             await task
 
 
-async def _refresh_again_and_again(keys: SigningKeys, every: float) -> None:
+async def _refresh_again_and_again(keys: SigningKeys | KeyRings, every: float) -> None:
     while True:
         await asyncio.sleep(every)
         try:
@@ -249,6 +305,11 @@ async def _refresh_again_and_again(keys: SigningKeys, every: float) -> None:
         # ValueError: a record that only a newer version of this program understands.
         except (StoreUnavailable, ValueError) as error:
             _logger.warning("The signing keys could not be read again: %s", error)
+
+
+def _name(number: int) -> str:
+    """Where in the store a turn is."""
+    return f"{number:06}"
 
 
 def _key(record: Record, known: _Stored | None) -> SigningKey:

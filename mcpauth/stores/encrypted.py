@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcpauth.oauth.key_rings import KINDS
 from mcpauth.oauth.store import Record, Records, Store, StoreUnavailable, from_json, to_json
 
 if TYPE_CHECKING:
     from mcpauth.oauth.encryption_keys import EncryptionKeys
 
-SECRET_KINDS = frozenset({"signing_key", "secret"})
+SECRET_KINDS = KINDS | {"secret"}
 _SEALED = "sealed"
 
 

@@ -29,6 +29,7 @@ from mcpauth.oauth.client_authentication import ClientAuthenticator
 from mcpauth.oauth.dpop import DpopProofs
 from mcpauth.oauth.grant import Grant, Grants
 from mcpauth.oauth.issued_tokens import IssuedTokens
+from mcpauth.oauth.key_rings import KeyRings
 from mcpauth.oauth.permission import Permission
 from mcpauth.oauth.pkce import s256_challenge
 from mcpauth.oauth.refresh_token import RefreshTokens
@@ -206,7 +207,7 @@ async def core_server(store: Store | None = None, clock: Clock | None = None) ->
     codes = AuthorizationCodes(store, grants, events=events, now=clock)
     # Every second use is reuse here; test_refresh_replay*.py is about the window.
     refresh_tokens = RefreshTokens(store, grants, events=events, replay_window=timedelta(0), now=clock)
-    access_tokens = AccessTokens(ISSUER, keys, store, now=clock)
+    access_tokens = AccessTokens(ISSUER, KeyRings(keys), store, now=clock)
     authenticator = ClientAuthenticator(clients, events=events, now=clock)
     token = TokenEndpoint(
         authenticator,
@@ -249,7 +250,7 @@ async def core_server(store: Store | None = None, clock: Clock | None = None) ->
             any_origin_route("/token", token.post, methods=["POST"]),
             any_origin_route("/revoke", revocation.post, methods=["POST"]),
             any_origin_route("/register", registration.post, methods=["POST"]),
-            any_origin_route("/jwks", JwksEndpoint(keys).get, methods=["GET"]),
+            any_origin_route("/jwks", JwksEndpoint(KeyRings(keys)).get, methods=["GET"]),
             *(any_origin_route(path, metadata.get, methods=["GET"]) for path in well_known_paths(ISSUER)),
         ]
     )

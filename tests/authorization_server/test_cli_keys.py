@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -64,6 +65,60 @@ def test_the_algorithm_of_the_settings_makes_the_next_key(cli: Cli) -> None:
     cli.config.write_text('signing_algorithm = "EdDSA"\n' + cli.config.read_text())
     assert cli.json("keys", "rotate")["algorithm"] == "EdDSA"
     assert "EdDSA      next" in cli("keys", "list").stdout
+
+
+def with_rs256(cli: Cli) -> None:
+    """ID tokens are signed with an algorithm of their own."""
+    cli.config.write_text('id_token_signing_algorithm = "RS256"\n' + cli.config.read_text())
+
+
+def algorithms(cli: Cli) -> list[tuple[str, str]]:
+    return [(key["algorithm"], key["state"]) for key in cli.json("keys", "list")]
+
+
+def test_the_keys_of_every_algorithm_in_use_are_listed_and_changed(cli: Cli) -> None:
+    with_rs256(cli)
+    lines = cli("keys", "rotate", "--json").stdout.replace("}\n{", "}\n\n{").split("\n\n")
+    added = [json.loads(line)["algorithm"] for line in lines]
+    assert added == ["ES256", "RS256"], "one object for each"
+    both = [("ES256", "current"), ("ES256", "next"), ("RS256", "current"), ("RS256", "next")]
+    assert algorithms(cli) == both
+    said = cli("keys", "rotate").stdout
+    assert [line.split("(")[1][:5] for line in said.splitlines()] == ["ES256", "RS256"]
+    assert algorithms(cli) == both
+
+
+def test_the_keys_of_one_algorithm_are_changed_and_retired_alone(cli: Cli) -> None:
+    with_rs256(cli)
+    added = cli.json("keys", "rotate", "--algorithm", "RS256")
+    assert algorithms(cli) == [("ES256", "current"), ("RS256", "current"), ("RS256", "next")]
+    assert cli("keys", "retire", added["kid"]).exit_code == 0
+    assert algorithms(cli) == [("ES256", "current"), ("RS256", "current")]
+    usual, other = (key["kid"] for key in cli.json("keys", "list"))
+    assert "--force" in refused(cli("keys", "retire", other), 1)
+    assert cli("keys", "retire", other, "--force").exit_code == 0
+    kids = [key["kid"] for key in cli.json("keys", "list")]
+    assert usual in kids
+    assert other not in kids
+    assert algorithms(cli) == [("ES256", "current"), ("RS256", "current")]
+
+
+def test_an_algorithm_without_use_is_not_rotated(cli: Cli) -> None:
+    line = refused(cli("keys", "rotate", "--algorithm", "RS256"), 1)
+    assert line == "error: the settings have nothing signed with RS256, only with ES256"
+    assert cli.json("keys", "list") == [], "nothing was made"
+    assert cli("keys", "rotate", "--algorithm", "HS256").exit_code == 2
+
+
+def test_an_algorithm_that_the_settings_leave_is_listed_until_its_tokens_have_expired(cli: Cli) -> None:
+    text = cli.config.read_text()
+    with_rs256(cli)
+    cli("keys", "rotate", "--algorithm", "RS256")
+    cli.config.write_text(text)
+    cli("keys", "rotate", "--algorithm", "ES256")  # a start, as far as keys go
+    *_, left = cli.json("keys", "list")
+    assert left["algorithm"] == "RS256"
+    assert left["ends_at"] > left["signs_from"]
 
 
 @pytest.mark.parametrize("line", ['signing_algorithm = "HS256"', 'signing_key_lifetime = "1h"'])

@@ -92,6 +92,16 @@ def test_a_good_deployment_has_nothing_to_complain_of(deployment: Deployment) ->
         assert request in deployment.asked
 
 
+def test_the_keys_of_every_algorithm_are_looked_at(deployment: Deployment) -> None:
+    text = deployment.config.read_text()
+    deployment.config.write_text(f'id_token_signing_algorithm = "RS256"\n{text}')
+    assert deployment.run("keys", "rotate", "--algorithm", "RS256").exit_code == 0
+    with deployment.serving():
+        told = "\n".join(deployment.examine().of("ok"))
+    assert "keys: 3 can be read; ES256 signs" in told, "the one that was added waits its time"
+    assert f"jwks: {deployment.issuer}/jwks has the keys of this database" in told
+
+
 def test_it_changes_nothing_and_shows_no_secret(deployment: Deployment) -> None:
     with deployment.serving():
         before = deployment.run("keys", "list", "--json").stdout

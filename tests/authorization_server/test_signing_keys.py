@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from mcpauth.oauth.access_token import AccessTokens
+from mcpauth.oauth.key_rings import KeyRings
 from mcpauth.oauth.key_schedule import LATE, PUBLISHED_AHEAD
 from mcpauth.oauth.permission import Permission
 from mcpauth.oauth.signing_keys import KIND, SigningKeys, kept_fresh
@@ -35,7 +36,7 @@ LIFETIME = timedelta(days=90)
 
 
 def tokens_of(keys: SigningKeys, clock: Clock) -> AccessTokens:
-    return AccessTokens(ISSUER, keys, MemoryStore(clock), now=clock)
+    return AccessTokens(ISSUER, KeyRings(keys), MemoryStore(clock), now=clock)
 
 
 async def mint(keys: SigningKeys, clock: Clock) -> str:
