@@ -80,7 +80,7 @@ class AuthorizationServer:
 
 
 @contextmanager
-def authorization_server(folder: Path, **more: str) -> Generator[AuthorizationServer]:
+def authorization_server(folder: Path, **more: str | bool) -> Generator[AuthorizationServer]:
     """`mcpauth serve` with one user, on a free port; `more` are further settings."""
     port = free_ports(1)[0]
     issuer = f"http://127.0.0.1:{port}"

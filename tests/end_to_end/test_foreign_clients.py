@@ -18,7 +18,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 
 from tests.end_to_end.serving import RESOURCE, authorization_server, installed
-from tests.end_to_end.step_up import walk
+from tests.end_to_end.step_up import USERNAME, walk
 from tests.requires import program
 
 if TYPE_CHECKING:
@@ -132,6 +132,77 @@ async def test_a_device_with_a_node_client(
         "client_is_named": True,
         "refreshed_scope": SCOPE,
         "used_again": "invalid_grant",
+    }
+
+
+async def signed_in(
+    packages: Path, server: AuthorizationServer, library: str, *, dpop: bool = False
+) -> dict[str, Any]:
+    """What a client saw that registered itself to learn who its user is, and names no resource."""
+    task = {
+        "issuer": server.issuer,
+        "scope": "openid profile",
+        "redirect_uri": REDIRECT_URI,
+        "dpop": dpop,
+    }
+    walked = await walk(
+        [program("node"), f"{library}-sign-in.mjs", json.dumps(task)], cwd=packages, back_to=REDIRECT_URI
+    )
+    return walked.said[-1]
+
+
+def recognised(server: AuthorizationServer, algorithm: str) -> dict[str, Any]:
+    """What every such client sees, when its tokens are bound to nothing."""
+    return {
+        "algorithm": algorithm,
+        "offered": [algorithm],
+        "audience": f"{server.issuer}/userinfo",
+        "scope": "openid profile",
+        "methods": ["pwd"],
+        "username": USERNAME,
+        "token_types": ["bearer", "bearer"],
+        "bound": [False, False],
+        "asked_for_a_nonce": 0,
+    }
+
+
+@pytest.mark.parametrize("library", ["oauth4webapi", "openid-client"])
+async def test_a_node_client_signs_its_user_in(
+    packages: Path, server: AuthorizationServer, library: str
+) -> None:
+    """OpenID Connect Core §3.1.3.7: the client checks signature, `nonce`, `auth_time` and the rest; §5.3."""
+    assert await signed_in(packages, server, library) == recognised(server, "ES256")
+
+
+@pytest.fixture(scope="module")
+def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthorizationServer]:
+    """ID tokens as Discovery wants them, and proofs with nonces."""
+    more: dict[str, str | bool] = {"id_token_signing_algorithm": "RS256", "dpop_nonce_required": True}
+    with authorization_server(tmp_path_factory.mktemp("other"), **more) as running:
+        yield running
+
+
+@pytest.mark.parametrize("library", ["oauth4webapi", "openid-client"])
+async def test_a_node_client_signs_its_user_in_with_rs256(
+    packages: Path, other_server: AuthorizationServer, library: str
+) -> None:
+    """OpenID Connect Discovery §3."""
+    assert await signed_in(packages, other_server, library) == recognised(other_server, "RS256")
+
+
+@pytest.mark.parametrize("library", ["oauth4webapi", "openid-client"])
+async def test_a_node_client_with_a_key(
+    packages: Path, other_server: AuthorizationServer, library: str
+) -> None:
+    """RFC 9449: code, refresh and userinfo with proofs, where the server wants nonces in them (§8)."""
+    assert await signed_in(packages, other_server, library, dpop=True) == {
+        **recognised(other_server, "RS256"),
+        "token_types": ["dpop", "dpop"],
+        "bound": [True, True],
+        # With its own key at /token alone, not at /userinfo or at the refresh; and with the other key.
+        "asked_for_a_nonce": 2,
+        "as_bearer": "invalid_token",
+        "with_another_key": "invalid_grant",
     }
 
 

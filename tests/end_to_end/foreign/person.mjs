@@ -1,4 +1,4 @@
-// What both programs share: their task, the person with the browser, and how they say what they saw.
+// What all programs share: their task, the person with the browser, and how they say what they saw.
 //
 //   node CLIENT.mjs '{"issuer", "resource", "scope", "redirect_uri", "client_id"?, "client_secret"?, "push"?}'
 //
