@@ -6,9 +6,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import jwt
-
 from mcpauth.oauth.identity import OPENID
+from mcpauth.oauth.jws import signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +68,4 @@ class IdTokens:
             "iat": now,
             **{name: value for name, value in known.items() if value is not None},
         }
-        key = self._keys.current(self._algorithm)
-        return jwt.encode(
-            claims, key.private_key, algorithm=key.algorithm, headers={"typ": TYP, "kid": key.kid}
-        )
+        return signed(claims, self._keys.current(self._algorithm), typ=TYP)
