@@ -15,43 +15,28 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mcpauth.application import AuthorizationServerApp
 from mcpauth.audit import recorded_in
-from mcpauth.client_service import client_service
-from mcpauth.device_service import DeviceService, device_service
-from mcpauth.endpoints.authorization import AuthorizationEndpoint
-from mcpauth.endpoints.consent import ConsentEndpoint
-from mcpauth.endpoints.interaction import Interactions
-from mcpauth.endpoints.metadata import MetadataEndpoint, metadata_document, well_known_paths
-from mcpauth.endpoints.pushed_authorization_request import PushedAuthorizationRequestEndpoint
-from mcpauth.endpoints.sign_in import SignInEndpoint
+from mcpauth.authorization_service import AuthorizationService, authorization_service
+from mcpauth.client_service import ClientService, client_service
+from mcpauth.endpoints.metadata import Features, MetadataEndpoint, metadata_document, well_known_paths
 from mcpauth.events import Events, Listener
-from mcpauth.oauth.authorization_request import AuthorizationRequests, AuthorizationRules
 from mcpauth.oauth.id_jag import PROFILE
 from mcpauth.oauth.issuer_keys import IssuerKeys
-from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
-from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.signing_keys import kept_fresh
 from mcpauth.oauth.store import StoreUnavailable
 from mcpauth.oauth.user import Users
 from mcpauth.pages import Pages
-from mcpauth.pages.errors import ErrorPages, Handler
+from mcpauth.pages.errors import ErrorPages
 from mcpauth.registration_service import RegistrationService, confirming, registration_service
 from mcpauth.self_check import check_metadata
-from mcpauth.signin.password import Passwords, PasswordSignIn
-from mcpauth.signin.session import Sessions
 from mcpauth.stores.encrypted import unlocked
 from mcpauth.stores.memory import MemoryStore
 from mcpauth.stores.sqlite import SqliteStore
 from mcpauth.token_service import TokenService, token_service
-from mcpauth.web.cookies import browser_cookie, session_cookie
 from mcpauth.web.cors import any_origin_route
-from mcpauth.web.csrf import CsrfTokens
 from mcpauth.web.fetch import SafeFetch, internal_fetch
-from mcpauth.web.throttle import Throttle
 from mcpauth_middleware.audit.journal import AuditJournal
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
 
     from mcpauth.oauth.fetching import Fetch
     from mcpauth.oauth.store import Store
@@ -108,7 +93,7 @@ def authorization_server(
                 routes,
                 issuer=settings.issuer,
                 grant_types=parts.tokens.token.grant_types,
-                auth_methods=parts.auth_methods,
+                auth_methods=parts.clients.authenticator.names,
             )
             yield routes
 
@@ -140,15 +125,11 @@ async def open_store(settings: Settings, *, now: Clock) -> Store:
 class _Parts:
     """The endpoints, built."""
 
-    authorization: AuthorizationEndpoint
-    sign_in: SignInEndpoint
-    consent: ConsentEndpoint
-    pushed: PushedAuthorizationRequestEndpoint
+    clients: ClientService
     tokens: TokenService
+    authorization: AuthorizationService
     registration: RegistrationService
-    device: DeviceService | None
     metadata: MetadataEndpoint
-    auth_methods: tuple[str, ...]
 
 
 async def _build(
@@ -161,7 +142,6 @@ async def _build(
     fetch_internal: Fetch,
     now: Clock,
 ) -> _Parts:
-    registry = settings.registry()
     users = Users(store, now=now)
     clients = client_service(settings, store, fetch=fetch, events=events, now=now)
     tokens = await token_service(
@@ -174,139 +154,56 @@ async def _build(
         events=events,
         now=now,
     )
-    id_token_algorithms = tokens.id_tokens.algorithms if tokens.id_tokens is not None else None
-    requests = AuthorizationRequests(store, now=now)
-    way_in = sign_in or PasswordSignIn(users, Passwords(), Throttle())
-    rules = AuthorizationRules(
-        registry,
-        acr_values_supported=(way_in.acr,),
-        pushed_only=settings.require_pushed_authorization_requests,
-        dpop=settings.dpop != "off",
-    )
-    pushed = PushedAuthorizationRequests(store, rules, now=now)
-    sessions = Sessions(store, users, lifetime=settings.session_lifetime, now=now)
-    browser, session = browser_cookie(secure=settings.secure), session_cookie(secure=settings.secure)
-    csrf = CsrfTokens([await server_secret(store, "csrf")], now=now)
-    interactions = Interactions(
-        path=settings.path,
-        requests=requests,
-        clients=clients.known,
-        sessions=sessions,
-        csrf=csrf,
-        browser_cookie=browser,
-        session_cookie=session,
+    authorization = await authorization_service(
+        settings,
+        store,
+        users=users,
+        clients=clients,
+        tokens=tokens,
+        sign_in=sign_in,
+        pages=pages,
+        events=events,
         now=now,
     )
-    device = None
-    if tokens.device_codes is not None:
-        device = device_service(
-            settings,
-            clients=clients.authenticator,
-            codes=tokens.device_codes,
-            interactions=interactions,
-            requests=requests,
-            csrf=csrf,
-            browser_cookie=browser,
-            pages=pages,
-            events=events,
-            now=now,
-        )
-    return _Parts(
-        authorization=AuthorizationEndpoint(
-            interactions,
-            requests,
-            tokens.codes,
-            clients.known,
-            rules,
-            pushed,
-            events,
-            issuer=settings.issuer,
-            browser_cookie=browser,
-            answer_device=device.verification.answer if device is not None else None,
-            now=now,
-        ),
-        sign_in=SignInEndpoint(
-            interactions,
-            way_in,
-            sessions,
-            pages,
-            events,
-            session_cookie=session,
-        ),
-        consent=ConsentEndpoint(interactions, requests, registry, pages),
-        pushed=PushedAuthorizationRequestEndpoint(
-            clients.authenticator, pushed, tokens.proofs, events, url=f"{settings.issuer}/par"
-        ),
-        tokens=tokens,
-        registration=registration_service(
-            settings, store, clients=clients.registered, grants=tokens.grants, events=events, now=now
-        ),
-        device=device,
-        metadata=MetadataEndpoint(
-            metadata_document(
-                settings.issuer,
-                registry,
-                registration=settings.registration,
-                client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
-                device_authorization=settings.device_authorization,
-                grant_types=tokens.grant_types,
-                dpop=settings.dpop != "off",
-                signing_algorithms=id_token_algorithms() if id_token_algorithms is not None else (),
-                acr_values=rules.acr_values_supported,
-                pushed_only=settings.require_pushed_authorization_requests,
-                grant_profiles=[PROFILE] if "id-jag" in settings.trusted().kinds else (),
-            ),
-            id_token_algorithms=id_token_algorithms,
-        ),
-        auth_methods=clients.authenticator.names,
+    registration = registration_service(
+        settings, store, clients=clients.registered, grants=tokens.grants, events=events, now=now
     )
+    metadata = _metadata(settings, tokens, authorization)
+    return _Parts(clients, tokens, authorization, registration, metadata)
+
+
+def _metadata(
+    settings: Settings, tokens: TokenService, authorization: AuthorizationService
+) -> MetadataEndpoint:
+    algorithms = tokens.id_tokens.algorithms if tokens.id_tokens is not None else None
+    features = Features(
+        registration=settings.registration,
+        client_id_metadata_documents=settings.client_id_metadata_documents.enabled,
+        device_authorization=settings.device_authorization,
+        grant_types=tokens.grant_types,
+        grant_profiles=(PROFILE,) if "id-jag" in settings.trusted().kinds else (),
+        dpop=settings.dpop != "off",
+        pushed_only=settings.require_pushed_authorization_requests,
+        acr_values=authorization.acr_values,
+        id_token_algorithms=algorithms() if algorithms is not None else frozenset(),
+    )
+    document = metadata_document(settings.issuer, settings.registry(), features)
+    return MetadataEndpoint(document, id_token_algorithms=algorithms)
 
 
 def _routes(settings: Settings, parts: _Parts, pages: Pages, errors: ErrorPages) -> list[BaseRoute]:
     """Every path that is answered; all others are 404, well-known ones included."""
     at = settings.path
     routes: list[BaseRoute] = [
-        # First, because paths are looked up in order: resource servers ask this all the time.
-        Route(f"{at}/introspect", parts.tokens.introspection.post, methods=["POST"]),
-        # For people: cookies, no other origins.
-        _page(f"{at}/authorize", errors, get=parts.authorization.get),
-        _page(f"{at}/sign-in", errors, get=parts.sign_in.get, post=parts.sign_in.post),
-        _page(f"{at}/consent", errors, get=parts.consent.get, post=parts.consent.post),
+        # First, because paths are looked up in order: they are asked all the time.
+        *parts.tokens.routes(at),
+        *parts.authorization.routes(at, errors),
         *(Route(path, pages.static) for path in pages.static_paths),
-        # For clients, those in browsers too: no cookies, any origin.
-        any_origin_route(f"{at}/par", parts.pushed.post, methods=["POST"]),
-        any_origin_route(f"{at}/token", parts.tokens.token.post, methods=["POST"]),
-        any_origin_route(f"{at}/revoke", parts.tokens.revocation.post, methods=["POST"]),
-        any_origin_route(f"{at}/jwks", parts.tokens.jwks.get, methods=["GET"]),
         *(
             any_origin_route(path, parts.metadata.get, methods=["GET"])
             for path in well_known_paths(settings.issuer)
         ),
-        # For resource servers, which are no browsers.
-        Route(f"{at}/revoked", parts.tokens.revocation_list.get, methods=["GET"]),
     ]
-    if parts.tokens.userinfo is not None:
-        routes.append(
-            any_origin_route(f"{at}/userinfo", parts.tokens.userinfo.answer, methods=["GET", "POST"])
-        )
-    if parts.device is not None:
-        page = parts.device.verification
-        routes += [
-            any_origin_route(
-                f"{at}/device_authorization", parts.device.device_authorization.post, methods=["POST"]
-            ),
-            _page(f"{at}/device", errors, get=page.get, post=page.post),
-            _page(f"{at}/device/allowed", errors, get=page.allowed),
-            _page(f"{at}/device/denied", errors, get=page.denied),
-        ]
     if settings.registration:
         routes += parts.registration.routes(at)
     return routes
-
-
-def _page(path: str, errors: ErrorPages, *, get: Handler, post: Handler | None = None) -> Route:
-    async def answered(request: Request) -> Response:
-        handler = post if post is not None and request.method == "POST" else get
-        return await errors.guard(handler)(request)
-
-    return Route(path, answered, methods=["GET"] if post is None else ["GET", "POST"])

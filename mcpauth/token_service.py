@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.routing import Route
+
 from mcpauth.endpoints.introspection import IntrospectionEndpoint
 from mcpauth.endpoints.jwks import JwksEndpoint
 from mcpauth.endpoints.revocation import RevocationEndpoint
@@ -39,10 +41,13 @@ from mcpauth.oauth.server_secret import server_secret
 from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
 from mcpauth.oauth.workload_client import DeclaredClients
+from mcpauth.web.cors import any_origin_route
 from mcpauth_middleware.tokens.dpop_nonce import DpopNonces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from starlette.routing import BaseRoute
 
     from mcpauth.events import Events
     from mcpauth.grants import GrantType
@@ -73,6 +78,20 @@ class TokenService:
     revocation_list: RevocationListEndpoint
     jwks: JwksEndpoint
 
+    def routes(self, at: str) -> list[BaseRoute]:
+        """Where they are: for clients, in browsers too, and for resource servers, which are no browsers."""
+        routes: list[BaseRoute] = [
+            any_origin_route(f"{at}/token", self.token.post, methods=["POST"]),
+            Route(f"{at}/introspect", self.introspection.post, methods=["POST"]),
+            Route(f"{at}/revoked", self.revocation_list.get, methods=["GET"]),
+            any_origin_route(f"{at}/revoke", self.revocation.post, methods=["POST"]),
+            any_origin_route(f"{at}/jwks", self.jwks.get, methods=["GET"]),
+        ]
+        if self.userinfo is not None:
+            userinfo = any_origin_route(f"{at}/userinfo", self.userinfo.answer, methods=["GET", "POST"])
+            routes.append(userinfo)
+        return routes
+
 
 def key_rings(settings: Settings, store: Store, *, now: Callable[[], float]) -> KeyRings:
     """The rings of signing keys of these settings, not yet read."""
@@ -98,7 +117,56 @@ async def token_service(
     now: Callable[[], float],
 ) -> TokenService:
     """The token service of these settings, over this store."""
-    registry, trusted = settings.registry(), settings.trusted()
+    tokens = await _tokens(settings, store, users=users, events=events, now=now)
+    grant_types = _grant_types(
+        settings, store, tokens, users=users, issuer_keys=issuer_keys, events=events, now=now
+    )
+    introspection = Introspection(
+        tokens.issued,
+        refresh_tokens=tokens.refresh_tokens,
+        grants=tokens.grants,
+        clients=DeclaredClients(clients, settings.trusted()),
+        issuer=settings.issuer,
+    )
+    feed = RevocationFeed(tokens.revocations)
+    url = f"{settings.issuer}/token"
+    return TokenService(
+        keys=tokens.keys,
+        grants=tokens.grants,
+        codes=tokens.codes,
+        device_codes=tokens.device_codes,
+        feed=feed,
+        grant_types=tuple(grant_types),
+        proofs=tokens.proofs,
+        token=TokenEndpoint(authenticator, grant_types, tokens.proofs, events, url=url),
+        introspection=IntrospectionEndpoint(authenticator, introspection),
+        revocation=RevocationEndpoint(authenticator, tokens.issued),
+        id_tokens=tokens.id_tokens,
+        userinfo=_userinfo(settings, tokens, users),
+        revocation_list=RevocationListEndpoint(feed),
+        jwks=JwksEndpoint(tokens.keys),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The kinds of tokens and codes that there are, and what all of them hang on."""
+
+    keys: KeyRings
+    revocations: RevocationList
+    grants: Grants
+    access_tokens: AccessTokens
+    refresh_tokens: RefreshTokens
+    id_tokens: IdTokens | None
+    codes: AuthorizationCodes
+    device_codes: DeviceCodes | None
+    issued: IssuedTokens
+    proofs: DpopProofs
+
+
+async def _tokens(
+    settings: Settings, store: Store, *, users: Users, events: Events, now: Callable[[], float]
+) -> _Tokens:
     keys = key_rings(settings, store, now=now)
     await keys.start()
     revocations = RevocationList(store, access_token_lifetime=settings.access_token_lifetime, now=now)
@@ -110,15 +178,7 @@ async def token_service(
         lifetime=settings.refresh_token_absolute_lifetime,
         now=now,
     )
-    access_tokens = AccessTokens(
-        settings.issuer,
-        keys,
-        store,
-        opaque=[each.identifier for each in registry.resources if each.has_opaque_tokens],
-        algorithms=registry.signing_algorithms,
-        lifetime=settings.access_token_lifetime,
-        now=now,
-    )
+    access_tokens = _access_tokens(settings, store, keys, now=now)
     refresh_tokens = RefreshTokens(
         store,
         grants,
@@ -127,60 +187,103 @@ async def token_service(
         replay_window=settings.refresh_token_replay_window,
         now=now,
     )
-    codes = AuthorizationCodes(store, grants, events=events, now=now)
-    issued = IssuedTokens(
+    device_codes = None
+    if settings.device_authorization:
+        user_code_key = await server_secret(store, "user_code")
+        device_codes = DeviceCodes(store, grants, user_code_key=user_code_key, events=events, now=now)
+    nonces = None
+    if settings.dpop_nonce_required:
+        nonces = DpopNonces(await server_secret(store, "dpop nonce"), now=now)
+    return _Tokens(
+        keys=keys,
+        revocations=revocations,
+        grants=grants,
         access_tokens=access_tokens,
         refresh_tokens=refresh_tokens,
-        grants=grants,
-        revocations=revocations,
-        events=events,
+        id_tokens=_id_tokens(settings, keys, now=now),
+        codes=AuthorizationCodes(store, grants, events=events, now=now),
+        device_codes=device_codes,
+        issued=IssuedTokens(
+            access_tokens=access_tokens,
+            refresh_tokens=refresh_tokens,
+            grants=grants,
+            revocations=revocations,
+            events=events,
+        ),
+        proofs=DpopProofs(settings.dpop, store, nonces=nonces, now=now),
     )
-    introspection = Introspection(
-        issued,
-        refresh_tokens=refresh_tokens,
-        grants=grants,
-        clients=DeclaredClients(clients, trusted),
-        issuer=settings.issuer,
+
+
+def _access_tokens(
+    settings: Settings, store: Store, keys: KeyRings, *, now: Callable[[], float]
+) -> AccessTokens:
+    registry = settings.registry()
+    return AccessTokens(
+        settings.issuer,
+        keys,
+        store,
+        opaque=[each.identifier for each in registry.resources if each.has_opaque_tokens],
+        algorithms=registry.signing_algorithms,
+        lifetime=settings.access_token_lifetime,
+        now=now,
     )
-    feed = RevocationFeed(revocations)
-    nonces = (
-        DpopNonces(await server_secret(store, "dpop nonce"), now=now)
-        if settings.dpop_nonce_required
-        else None
+
+
+def _id_tokens(settings: Settings, keys: KeyRings, *, now: Callable[[], float]) -> IdTokens | None:
+    identity = settings.registry().identity
+    if identity is None:
+        return None
+    return IdTokens(
+        settings.issuer,
+        keys,
+        identity=identity.identifier,
+        algorithm=settings.id_token_signing_algorithm,
+        lifetime=settings.access_token_lifetime,
+        now=now,
     )
-    proofs = DpopProofs(settings.dpop, store, nonces=nonces, now=now)
-    id_tokens, userinfo = None, None
-    if registry.identity is not None:
-        identity = registry.identity.identifier
-        id_tokens = IdTokens(
-            settings.issuer,
-            keys,
-            identity=identity,
-            algorithm=settings.id_token_signing_algorithm,
-            lifetime=settings.access_token_lifetime,
-            now=now,
-        )
-        userinfo = UserinfoEndpoint(OwnTokens(issued, grants, proofs, resource=identity), users)
+
+
+def _userinfo(settings: Settings, tokens: _Tokens, users: Users) -> UserinfoEndpoint | None:
+    identity = settings.registry().identity
+    if identity is None:
+        return None
+    own = OwnTokens(tokens.issued, tokens.grants, tokens.proofs, resource=identity.identifier)
+    return UserinfoEndpoint(own, users)
+
+
+def _grant_types(
+    settings: Settings,
+    store: Store,
+    tokens: _Tokens,
+    *,
+    users: Users,
+    issuer_keys: IssuerKeys,
+    events: Events,
+    now: Callable[[], float],
+) -> dict[str, GrantType]:
+    """The grant types that are enabled, by their `grant_type`."""
+    registry, trusted, rules = settings.registry(), settings.trusted(), settings.exchange_rules()
+    grants, access_tokens = tokens.grants, tokens.access_tokens
     first_tokens = FirstTokens(
         grants=grants,
         access_tokens=access_tokens,
-        refresh_tokens=refresh_tokens,
-        id_tokens=id_tokens,
+        refresh_tokens=tokens.refresh_tokens,
+        id_tokens=tokens.id_tokens,
         events=events,
         now=now,
     )
     grant_types: dict[str, GrantType] = {
-        "authorization_code": AuthorizationCodeGrant(codes=codes, first_tokens=first_tokens),
+        "authorization_code": AuthorizationCodeGrant(codes=tokens.codes, first_tokens=first_tokens),
         "refresh_token": RefreshTokenGrant(
-            refresh_tokens=refresh_tokens, access_tokens=access_tokens, events=events
+            refresh_tokens=tokens.refresh_tokens, access_tokens=access_tokens, events=events
         ),
         CLIENT_CREDENTIALS: ClientCredentialsGrant(
             registry=registry, access_tokens=access_tokens, events=events
         ),
     }
-    if rules := settings.exchange_rules():
+    if rules:
         grant_types[TOKEN_EXCHANGE] = TokenExchangeGrant(
-            rules=rules, tokens=issued, grants=grants, access_tokens=access_tokens, events=events
+            rules=rules, tokens=tokens.issued, grants=grants, access_tokens=access_tokens, events=events
         )
     if trusted:
         grant_types[JWT_BEARER] = JwtBearerGrant(
@@ -193,24 +296,6 @@ async def token_service(
             events=events,
             now=now,
         )
-    device_codes: DeviceCodes | None = None
-    if settings.device_authorization:
-        user_code_key = await server_secret(store, "user_code")
-        device_codes = DeviceCodes(store, grants, user_code_key=user_code_key, events=events, now=now)
-        grant_types[DEVICE_CODE] = DeviceCodeGrant(codes=device_codes, first_tokens=first_tokens)
-    return TokenService(
-        keys=keys,
-        grants=grants,
-        codes=codes,
-        device_codes=device_codes,
-        feed=feed,
-        grant_types=tuple(grant_types),
-        proofs=proofs,
-        token=TokenEndpoint(authenticator, grant_types, proofs, events, url=f"{settings.issuer}/token"),
-        introspection=IntrospectionEndpoint(authenticator, introspection),
-        revocation=RevocationEndpoint(authenticator, issued),
-        id_tokens=id_tokens,
-        userinfo=userinfo,
-        revocation_list=RevocationListEndpoint(feed),
-        jwks=JwksEndpoint(keys),
-    )
+    if tokens.device_codes is not None:
+        grant_types[DEVICE_CODE] = DeviceCodeGrant(codes=tokens.device_codes, first_tokens=first_tokens)
+    return grant_types

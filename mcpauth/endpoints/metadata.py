@@ -5,6 +5,7 @@ The document says only what is enabled, and is made at the start: no Host of a r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from mcpauth.web.responses import oauth_errors
 from mcpauth_middleware.tokens.dpop_proof import SIGNING_ALGORITHMS as DPOP_ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from starlette.requests import Request
 
@@ -59,25 +60,28 @@ class MetadataEndpoint:
         return JSONResponse(document, headers=CACHED)
 
 
-def metadata_document(
-    issuer: str,
-    registry: ResourceRegistry,
-    *,
-    registration: bool,
-    client_id_metadata_documents: bool = False,
-    device_authorization: bool = False,
-    grant_types: Iterable[str] = DEFAULT_GRANT_TYPES,
-    dpop: bool = False,
-    signing_algorithms: Collection[str] = (),
-    acr_values: Collection[str] = (),
-    pushed_only: bool = False,
-    grant_profiles: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The metadata of this server.
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What is enabled, of what the metadata tells.
 
-    `registration` tells whether clients may register themselves, `dpop` whether tokens can be bound to keys,
-    `pushed_only` whether authorization requests have to be pushed (RFC 9126 §5).
-    `grant_profiles` are the kinds of assertions about users that are taken; whose, it does not say.
+    `registration`: clients may register themselves. `dpop`: tokens can be bound to keys. `pushed_only`:
+    authorization requests have to be pushed (RFC 9126 §5). `grant_profiles` are the kinds of assertions about
+    users that are taken; whose, it does not say. `acr_values` are the kinds of sign-in.
+    """
+
+    registration: bool
+    client_id_metadata_documents: bool = False
+    device_authorization: bool = False
+    grant_types: tuple[str, ...] = DEFAULT_GRANT_TYPES
+    grant_profiles: tuple[str, ...] = ()
+    dpop: bool = False
+    pushed_only: bool = False
+    acr_values: tuple[str, ...] = ()
+    id_token_algorithms: frozenset[str] = frozenset()
+
+
+def metadata_document(issuer: str, registry: ResourceRegistry, features: Features) -> dict[str, Any]:
+    """The metadata of this server.
 
     Raises:
         ValueError: the issuer cannot be one (RFC 8414 §2), found by Authlib's check of the whole document.
@@ -88,7 +92,7 @@ def metadata_document(
         "issuer": issuer,
         "authorization_endpoint": f"{base}/authorize",
         "pushed_authorization_request_endpoint": f"{base}/par",
-        "require_pushed_authorization_requests": pushed_only,
+        "require_pushed_authorization_requests": features.pushed_only,
         "token_endpoint": f"{base}/token",
         "revocation_endpoint": f"{base}/revoke",
         "introspection_endpoint": f"{base}/introspect",
@@ -96,7 +100,7 @@ def metadata_document(
         "scopes_supported": list(registry.scopes_supported),
         "response_types_supported": list(RESPONSE_TYPES),
         "response_modes_supported": ["query"],
-        "grant_types_supported": list(grant_types),
+        "grant_types_supported": list(features.grant_types),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
@@ -109,19 +113,19 @@ def metadata_document(
     for endpoint in ("token", "revocation", "introspection"):
         # RFC 8414 §2: MUST be there with private_key_jwt.
         document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(SIGNING_ALGORITHMS)
-    if client_id_metadata_documents:
+    if features.client_id_metadata_documents:
         document["client_id_metadata_document_supported"] = True
-    if dpop:
+    if features.dpop:
         document["dpop_signing_alg_values_supported"] = list(DPOP_ALGORITHMS)  # RFC 9449 §5.1
-    if acr_values:
-        document["acr_values_supported"] = list(acr_values)  # RFC 9470 §7
+    if features.acr_values:
+        document["acr_values_supported"] = list(features.acr_values)  # RFC 9470 §7
     if registry.identity is not None:
-        document |= _openid_members(registry.identity.identifier, signing_algorithms)
-    if grant_profiles:
-        document["authorization_grant_profiles_supported"] = list(grant_profiles)
-    if device_authorization:
+        document |= _openid_members(registry.identity.identifier, features.id_token_algorithms)
+    if features.grant_profiles:
+        document["authorization_grant_profiles_supported"] = list(features.grant_profiles)
+    if features.device_authorization:
         document["device_authorization_endpoint"] = f"{base}/device_authorization"  # RFC 8628 §4
-    if registration:
+    if features.registration:
         document["registration_endpoint"] = f"{base}/register"
     AuthorizationServerMetadata(document).validate()
     return document

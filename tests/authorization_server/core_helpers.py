@@ -13,7 +13,7 @@ import httpx2
 from starlette.applications import Starlette
 
 from mcpauth.endpoints.jwks import JwksEndpoint
-from mcpauth.endpoints.metadata import MetadataEndpoint, metadata_document, well_known_paths
+from mcpauth.endpoints.metadata import Features, MetadataEndpoint, metadata_document, well_known_paths
 from mcpauth.endpoints.registration import RegistrationEndpoint
 from mcpauth.endpoints.revocation import RevocationEndpoint
 from mcpauth.endpoints.token import TokenEndpoint
@@ -244,7 +244,7 @@ async def core_server(store: Store | None = None, clock: Clock | None = None) ->
         url=f"{ISSUER}/register",
         ceiling=Ceiling(1000, now=clock),
     )
-    metadata = MetadataEndpoint(metadata_document(ISSUER, REGISTRY, registration=True))
+    metadata = MetadataEndpoint(metadata_document(ISSUER, REGISTRY, Features(registration=True)))
     app = Starlette(
         routes=[
             any_origin_route("/token", token.post, methods=["POST"]),

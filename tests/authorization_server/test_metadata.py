@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from joserfc.jwk import ECKey
 
-from mcpauth.endpoints.metadata import metadata_document, well_known_paths
+from mcpauth.endpoints.metadata import Features, metadata_document, well_known_paths
 from tests.authorization_server.core_helpers import ISSUER, NOTES, REGISTRY, TASKS, CoreServer, core_server
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def test_the_host_of_a_request_does_not_change_it(server: CoreServer) -> N
 
 
 async def test_registration_that_is_off_is_not_announced() -> None:
-    assert "registration_endpoint" not in metadata_document(ISSUER, REGISTRY, registration=False)
+    assert "registration_endpoint" not in metadata_document(ISSUER, REGISTRY, Features(registration=False))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_the_well_known_paths_of_an_issuer(issuer: str, paths: tuple[str, 
     "issuer", ["https://as.example", "https://as.example/", "https://as.example/t/", "http://127.0.0.1:1"]
 )
 async def test_the_issuer_stays_byte_for_byte_and_endpoints_have_no_double_slash(issuer: str) -> None:
-    document = metadata_document(issuer, REGISTRY, registration=True)
+    document = metadata_document(issuer, REGISTRY, Features(registration=True))
     assert document["issuer"] == issuer
     assert document["token_endpoint"] == f"{issuer.rstrip('/')}/token"
 
@@ -121,7 +121,7 @@ async def test_the_issuer_stays_byte_for_byte_and_endpoints_have_no_double_slash
 async def test_an_issuer_that_cannot_be_one_stops_the_start(issuer: str) -> None:
     """RFC 8414 §2, checked by Authlib."""
     with pytest.raises(ValueError, match="issuer"):
-        metadata_document(issuer, REGISTRY, registration=True)
+        metadata_document(issuer, REGISTRY, Features(registration=True))
 
 
 async def test_the_key_set_is_public_and_complete(server: CoreServer) -> None:
