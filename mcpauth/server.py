@@ -37,7 +37,6 @@ from mcpauth.web.fetch import SafeFetch, internal_fetch
 from mcpauth_middleware.audit.journal import AuditJournal
 
 if TYPE_CHECKING:
-
     from mcpauth.oauth.fetching import Fetch
     from mcpauth.oauth.store import Store
     from mcpauth.settings import Settings

@@ -90,9 +90,10 @@ class ConsentEndpoint:
         }
 
     def _asked(self, interaction: Interaction) -> tuple[AskedAt, ...]:
+        asked = [(self._registry.resolve([each.resource]), each) for each in interaction.request.asked]
         return tuple(
-            AskedAt.of(number, self._registry.resolve([each.resource]), each.scopes)
-            for number, each in enumerate(interaction.request.asked, start=1)
+            AskedAt.of(number, at, each.scopes, is_identity=at == self._registry.identity)
+            for number, (at, each) in enumerate(asked, start=1)
         )
 
     def _page(self, request: Request, interaction: Interaction, user: User) -> Response:

@@ -29,7 +29,7 @@ def identity_resource(issuer: str) -> Resource:
     """The userinfo endpoint as a resource."""
     return Resource(
         f"{issuer}/userinfo",
-        "Your account",
+        "Who you are",
         (
             Scope(OPENID, "Recognise you", default=False),
             Scope(PROFILE, "See your user name", implies=(OPENID,), default=False),

@@ -81,16 +81,20 @@ class AskedScope:
 
 @dataclass(frozen=True, slots=True)
 class AskedAt:
-    """What is asked for at one resource."""
+    """What is asked for at one resource. `is_identity`: it is who the user is, and at no server of others."""
 
     resource: Resource
     scopes: tuple[AskedScope, ...]
+    is_identity: bool = False
 
     @classmethod
-    def of(cls, number: int, resource: Resource, names: Collection[str]) -> AskedAt:
+    def of(
+        cls, number: int, resource: Resource, names: Collection[str], *, is_identity: bool = False
+    ) -> AskedAt:
         """The scopes of these names; the number tells those of two resources apart that have one name."""
         scopes = tuple(scope for scope in resource.scopes if scope.name in names)
-        return cls(resource, tuple(AskedScope(scope, f"{FIELD}{number} {scope.name}") for scope in scopes))
+        asked = tuple(AskedScope(scope, f"{FIELD}{number} {scope.name}") for scope in scopes)
+        return cls(resource, asked, is_identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +105,22 @@ class ConsentView:
 
     client: ClientFacts
     asked: tuple[AskedAt, ...]
+    """At least one: servers, or the identity, or both."""
     username: str
     request_id: str
     csrf: str
     user_code: str | None = None
     """What the device shows that asks, if one does."""
+
+    @property
+    def servers(self) -> tuple[AskedAt, ...]:
+        """Whose use is asked for."""
+        return tuple(each for each in self.asked if not each.is_identity)
+
+    @property
+    def identity(self) -> bool:
+        """Whether it is asked who the user is."""
+        return len(self.servers) < len(self.asked)
 
 
 @dataclass(frozen=True, slots=True)

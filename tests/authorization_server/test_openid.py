@@ -104,6 +104,12 @@ async def test_a_sign_in_alone_gives_a_token_for_the_userinfo_endpoint(browser: 
     assert posted.json() == answer.json()
 
 
+async def test_the_page_of_a_sign_in_alone_says_so(browser: Browser) -> None:
+    page = await browser.to_consent(**SIGN_IN)
+    assert "to know who you are?" in page.text
+    assert "<dt>Server</dt>" not in page.text
+
+
 async def test_without_profile_only_the_subject_is_told(browser: Browser) -> None:
     body = await tokens(browser, scope="openid", resource=None)
     assert (await userinfo(browser, body["access_token"])).json().keys() == {"sub"}
@@ -162,6 +168,8 @@ async def test_a_scope_of_a_server_that_looks_like_a_claim_is_the_servers() -> N
 
 async def test_the_user_can_refuse_to_be_known(server: Running, browser: Browser) -> None:
     page = await browser.to_consent(scope="openid profile notes:read")
+    assert "use <bdi>Team notes</bdi>, and to know who you are?" in page.text
+    assert USERINFO not in page.text
     boxes = form_of(page).checkboxes
     assert boxes == ["scope 1 notes:read", "scope 2 openid", "scope 2 profile"]
     assert "See your user name" in page.text
