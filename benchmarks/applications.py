@@ -87,6 +87,9 @@ class NoSink:
     async def record(self, event: Mapping[str, Any]) -> None:
         """Forget it."""
 
+    async def record_text(self, members: str) -> None:
+        """Forget it before it becomes a dictionary."""
+
 
 def sdk_stack(verifier: TokenVerifier) -> ASGIApp:
     """The middleware that the SDK puts before a protected server."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mcpauth_middleware.body import replayed
 from mcpauth_middleware.request_headers import RequestHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mcpauth_middleware.asgi import Event, Headers, Receive, Scope, Send
+    from mcpauth_middleware.audit.event import Intent
     from mcpauth_middleware.bearer import Scheme
     from mcpauth_middleware.limits import Debit, LimitState
     from mcpauth_middleware.message import Message
@@ -82,7 +83,7 @@ class Call:
     principal: Principal
     message: Message | None = None
     body: bytes | None = None
-    intent: Mapping[str, Any] | None = None
+    intent: Intent | None = None
     """The event by which it was announced to the journal."""
     must_be_readable: bool = False
     """Whether the answer is read here, so that it must not come compressed."""

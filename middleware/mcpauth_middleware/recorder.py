@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from mcpauth_middleware.audit.event import intent, outcome, refusal, stream_intent
-from mcpauth_middleware.audit.sink import KEPT
+from mcpauth_middleware.audit.sink import KEPT, takes_text
+from mcpauth_middleware.audit.text import Event, members_of
 from mcpauth_middleware.errors import AuditUnavailable, RateLimited, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from mcpauth_middleware.audit import AuditSink
     from mcpauth_middleware.audit.description import Description
-    from mcpauth_middleware.audit.event import Outcome
+    from mcpauth_middleware.audit.event import Intent, Outcome
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.message import Message, MessageRefused
     from mcpauth_middleware.policy import Decision
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 OUTCOME_SECONDS = 5.0
 """How long a cancelled request may be held up by a slow sink."""
 
+_UNRECORDED = "An intent could not be recorded: the call is refused"
 _logger = logging.getLogger(__name__)
 
 
@@ -36,54 +38,64 @@ class Recorder:
     """Writes one exchange's events to the sink."""
 
     def __init__(self, sink: AuditSink, *, describe: Description, now: Callable[[], float]) -> None:
-        self._sink = sink
+        self._record = _recording(sink)
         self._describe = describe
         self._now = now
 
     async def intent(
         self, message: Message, principal: Principal, decision: Decision, exchange: Exchange
-    ) -> Mapping[str, Any]:
+    ) -> Intent:
         """Record what is about to run.
 
         Raises:
             AuditUnavailable: it could not be recorded, so it must not run.
         """
-        event = intent(
-            message,
-            principal,
-            decision,
-            exchange.address,
-            describe=self._describe,
-            tool=exchange.tool,
-            session=exchange.session,
-        )
-        return await self._announced(event)
+        try:
+            event = intent(
+                message,
+                principal,
+                decision,
+                exchange.address,
+                describe=self._describe,
+                tool=exchange.tool,
+                session=exchange.session,
+            )
+            recording = self._record(event)
+            if recording is not KEPT:
+                await recording
+        except Exception:
+            _logger.exception(_UNRECORDED)
+            raise AuditUnavailable from None
+        return event
 
-    async def stream_intent(
-        self, principal: Principal, protocol: str, exchange: Exchange
-    ) -> Mapping[str, Any]:
+    async def stream_intent(self, principal: Principal, protocol: str, exchange: Exchange) -> Intent:
         """Record that a stream will open, or a session end.
 
         Raises:
             AuditUnavailable: it could not be recorded, so it must not happen.
         """
-        event = stream_intent(
-            "session.end" if exchange.method == "DELETE" else "stream",
-            principal,
-            protocol,
-            exchange.address,
-            describe=self._describe,
-            session=exchange.session,
-        )
-        return await self._announced(event)
+        try:
+            event = stream_intent(
+                "session.end" if exchange.method == "DELETE" else "stream",
+                principal,
+                protocol,
+                exchange.address,
+                describe=self._describe,
+                session=exchange.session,
+            )
+            await self._record(event)
+        except Exception:
+            _logger.exception(_UNRECORDED)
+            raise AuditUnavailable from None
+        return event
 
     async def outcome(
-        self, intent: Mapping[str, Any], result: Outcome, *, status: int | None, exchange: Exchange
+        self, intent: Intent, result: Outcome, *, status: int | None, exchange: Exchange
     ) -> None:
         """Record how the call ended; also while the request is being cancelled."""
-        event = outcome(intent, result, status=status, duration_ms=self._duration_ms(exchange))
         try:
-            recording = self._sink.record(event)
+            event = outcome(intent, result, status=status, duration_ms=self._duration_ms(exchange))
+            recording = self._record(event)
             if recording is not KEPT:
                 with anyio.move_on_after(OUTCOME_SECONDS, shield=True):
                     await recording
@@ -96,41 +108,39 @@ class Recorder:
             await self._refusal(refused, status=status, exchange=one)
 
     async def _refusal(self, refused: Refused | MessageRefused, *, status: int, exchange: Exchange) -> None:
-        event = refusal(
-            refused.reason if isinstance(refused, Refused) else "malformed_message",
-            status=status,
-            source=exchange.address,
-            principal=exchange.principal,
-            message=exchange.message,
-            decision=exchange.decision,
-            limit=refused.limit if isinstance(refused, RateLimited) else None,
-            duration_ms=self._duration_ms(exchange),
-            describe=self._describe,
-            tool=exchange.tool,
-            session=exchange.session,
-        )
-        await self._keep(event)
+        try:
+            event = refusal(
+                refused.reason if isinstance(refused, Refused) else "malformed_message",
+                status=status,
+                source=exchange.address,
+                principal=exchange.principal,
+                message=exchange.message,
+                decision=exchange.decision,
+                limit=refused.limit if isinstance(refused, RateLimited) else None,
+                duration_ms=self._duration_ms(exchange),
+                describe=self._describe,
+                tool=exchange.tool,
+                session=exchange.session,
+            )
+            await self._record(event)
+        except Exception:
+            _logger.exception("An audit event was lost")
 
     async def happened(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Record what belongs to no request, such as that the policy was loaded again."""
         for event in events:
-            await self._keep(event)
-
-    async def _announced(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            recording = self._sink.record(event)
-            if recording is not KEPT:
-                await recording
-        except Exception:
-            _logger.exception("An intent could not be recorded: the call is refused")
-            raise AuditUnavailable from None
-        return event
-
-    async def _keep(self, event: Mapping[str, Any]) -> None:
-        try:
-            await self._sink.record(event)
-        except Exception:
-            _logger.exception("An audit event was lost")
+            try:
+                await self._record(event if isinstance(event, Event) else Event(members_of(event)))
+            except Exception:
+                _logger.exception("An audit event was lost")
 
     def _duration_ms(self, exchange: Exchange) -> float:
         return (self._now() - exchange.started_at) * 1000
+
+
+def _recording(sink: AuditSink) -> Callable[[Event], Awaitable[None]]:
+    """How the sink takes an event: as text where it writes text, and else as a dictionary of its own."""
+    if takes_text(sink):
+        record_text = sink.record_text
+        return lambda event: record_text(event.text)
+    return lambda event: sink.record(event.members())

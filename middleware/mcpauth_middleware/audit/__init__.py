@@ -8,3 +8,4 @@ from mcpauth_middleware.audit.options import AuditOptions as AuditOptions
 from mcpauth_middleware.audit.sink import KEPT as KEPT
 from mcpauth_middleware.audit.sink import AuditSink as AuditSink
 from mcpauth_middleware.audit.sink import LogSink as LogSink
+from mcpauth_middleware.audit.sink import TextSink as TextSink

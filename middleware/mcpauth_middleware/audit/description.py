@@ -10,14 +10,16 @@ import hmac
 import json
 import re
 import secrets
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpauth_middleware.audit.options import AuditOptions
+from mcpauth_middleware.audit.text import members_of, string, string_or_null, strings, value
 from mcpauth_middleware.membership import membership
 from mcpauth_middleware.policy.errors import Missing, Unevaluable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcpauth_middleware.message.request import Message
     from mcpauth_middleware.message.target import Target
@@ -31,6 +33,8 @@ Members = dict[str, Any]
 PROCESS_KEY: Final = secrets.token_bytes(32)
 # A subscription can name a thousand resources.
 MAX_NAMES: Final = 5
+REMEMBERED: Final = 1024
+"""So many callers and decisions are told without being spelt anew."""
 
 _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _USER_INFORMATION = re.compile(r"(?<=//)[^/?#@]*@")
@@ -58,26 +62,24 @@ class Description:
         self._keyed = hmac.new(key, digestmod="sha256")
         self._asked_for: tuple[str, bool] = ("", False)
 
-    def actor(self, principal: Principal) -> Members:
+    def actor(self, principal: Principal) -> str:
         """Who asks, and what speaks for them."""
-        actor = identity(principal)
-        actor["scopes"] = sorted(principal.scopes)
+        who = _identity(principal.issuer, principal.subject, principal.client_id)
+        told = f'{{{who},"scopes":{_scopes(frozenset(principal.scopes))}'
         if self._policy is not None and self._goes_by_groups(self._policy):
-            actor |= _membership(principal, self._policy)
+            told += _following(_membership(principal, self._policy))
         if kept := [name for name in self._options.claims if name in principal.claims]:
-            actor["claims"] = {name: principal.claims[name] for name in kept}
-        return actor
+            told += _following({"claims": {name: principal.claims[name] for name in kept}})
+        return told + "}"
 
-    def arguments(self, message: Message) -> Members:
+    def arguments(self, message: Message, arguments: Mapping[str, Any]) -> str:
         """The arguments of a call, as far as they may be told."""
-        if message.arguments is None:
-            return {}
         # Sorted: two spellings of the same arguments are the same arguments.
-        document = _SORTED.encode(message.arguments).encode()
-        members: Members = {"hmac": self._hmac(document), "bytes": len(document)}
+        document = _SORTED.encode(arguments).encode()
+        told = f'{{"hmac":"{self._hmac(document)}","bytes":{len(document)}'
         if self._options.keep and message.method == "tools/call" and message.targets:
-            members |= self._options.kept(message.targets[0].name, message.arguments)
-        return members
+            told += _following(self._options.kept(message.targets[0].name, arguments))
+        return told + "}"
 
     def session(self, session_id: str) -> str:
         """A name for a session that does not give it away: whoever knows its id could speak in it."""
@@ -96,27 +98,34 @@ class Description:
         return code.hexdigest()
 
 
-def identity(principal: Principal) -> Members:
+def identity(principal: Principal) -> str:
     """Who asks."""
-    return {"iss": principal.issuer, "sub": principal.subject, "client_id": principal.client_id}
+    return f"{{{_identity(principal.issuer, principal.subject, principal.client_id)}}}"
 
 
-def mcp(message: Message) -> Members:
+def mcp(message: Message) -> str:
     """What is asked, in the words of MCP."""
-    members: Members = {"method": message.method, "protocol": message.protocol_version}
-    named = [target for target in message.targets if target.kind != "method"][:MAX_NAMES]
-    names = [shown(target) for target in named]
+    told = f'{{"method":{string_or_null(message.method)},"protocol":{string(message.protocol_version)}'
     if len(message.targets) > 1:
-        members["names"] = names
-        members["targets"] = len(message.targets)
-    elif names:
-        members["name"] = names[0]
-        members["kind"] = named[0].kind
-    if [target.name for target in named] != names:
-        members["shortened"] = True
+        told += _several(message.targets)
+    elif message.targets and message.targets[0].kind != "method":
+        told += _one(message.targets[0])
     if message.id is not None:
-        members["request_id"] = message.id
-    return members
+        told += f',"request_id":{string(message.id) if isinstance(message.id, str) else message.id}'
+    return told + "}"
+
+
+def _one(target: Target) -> str:
+    name = shown(target)
+    told = f',"name":{string(name)},"kind":"{target.kind}"'
+    return told if name == target.name else f'{told},"shortened":true'
+
+
+def _several(targets: Sequence[Target]) -> str:
+    named = [target for target in targets if target.kind != "method"][:MAX_NAMES]
+    names = [shown(target) for target in named]
+    told = f',"names":{strings(names)},"targets":{len(targets)}'
+    return told if [target.name for target in named] == names else f'{told},"shortened":true'
 
 
 def shown(target: Target) -> str:
@@ -126,32 +135,49 @@ def shown(target: Target) -> str:
     return _USER_INFORMATION.sub("", _QUERY_OR_FRAGMENT.sub("", target.name))
 
 
-def tool(facts: ToolFacts) -> Members:
+def tool(facts: ToolFacts) -> str:
     """What the server says of the tool, as far as it is known."""
     tags = {} if facts.tags is None else {"tags": sorted(facts.tags)}
     annotations = {} if facts.annotations is None else {"annotations": dict(facts.annotations)}
-    return {**tags, **annotations}
+    return value({**tags, **annotations})
 
 
-def decision(decided: Decision) -> Members:
+def decision(decided: Decision) -> str:
     """What was decided, under which policy, and what would be decided with the rules in shadow mode."""
-    members = _verdict(decided)
+    # Equal decisions may be of different policies.
+    return _decision(decided, decided.bundle)
+
+
+@lru_cache(REMEMBERED)
+def _decision(decided: Decision, bundle: str) -> str:
+    told = _verdict(decided)
     if decided.errors:
-        members["errors"] = list(decided.errors)
+        told += f',"errors":{strings(decided.errors)}'
     if decided.shadow is not None:
-        members["shadow"] = _verdict(decided.shadow)
-    if decided.bundle:
-        members["bundle"] = decided.bundle
-    return members
+        told += f',"shadow":{{{_verdict(decided.shadow)}}}'
+    if bundle:
+        told += f',"bundle":{string(bundle)}'
+    return f"{{{told}}}"
 
 
-def _verdict(decided: Decision) -> Members:
-    return {
-        "effect": decided.effect,
-        "rule": decided.rule,
-        "reason": decided.reason,
-        "scopes": list(decided.scopes),
-    }
+def _verdict(decided: Decision) -> str:
+    rule, scopes = string_or_null(decided.rule), strings(decided.scopes)
+    return f'"effect":"{decided.effect}","rule":{rule},"reason":"{decided.reason}","scopes":{scopes}'
+
+
+@lru_cache(REMEMBERED)
+def _identity(issuer: str, subject: str, client_id: str | None) -> str:
+    return f'"iss":{string(issuer)},"sub":{string(subject)},"client_id":{string_or_null(client_id)}'
+
+
+@lru_cache(REMEMBERED)
+def _scopes(scopes: frozenset[str]) -> str:
+    return strings(sorted(scopes))
+
+
+def _following(members: Mapping[str, Any]) -> str:
+    """Further members of an object that has some already."""
+    return f",{members_of(members)}" if members else ""
 
 
 def _membership(principal: Principal, policy: Policy) -> Mapping[str, Any]:

@@ -7,20 +7,19 @@ between: the call may have run. A client may send the same call twice; each has 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, Literal
+from math import isfinite
+from typing import TYPE_CHECKING, Final, Literal
 
 from mcpauth_middleware.audit import description
 from mcpauth_middleware.audit.description import Description
+from mcpauth_middleware.audit.text import Event, string, string_or_null
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mcpauth_middleware.message.request import Message
     from mcpauth_middleware.policy.decide import Decision
     from mcpauth_middleware.policy.facts import ToolFacts
     from mcpauth_middleware.principal import Principal
 
-Event = dict[str, Any]
 Outcome = Literal["ok", "error", "refused", "aborted"]
 
 VERSION: Final = 1
@@ -42,8 +41,16 @@ _TYPES: Final = {
     "subscriptions/listen": "subscribe",
     "completion/complete": "complete",
 }
-_REPEATED: Final = ("client", "mcp", "session", "source")
-_IDENTITY: Final = ("iss", "sub", "client_id")
+
+
+class Intent(Event):
+    """The event before a call, and what the one after it says again."""
+
+    def __init__(self, kind: str, actor: str, identity: str, repeated: str, rest: str = "") -> None:
+        call = _new_call()
+        super().__init__(f'{_head(kind, "intent", call)},"actor":{actor}{repeated}{rest}')
+        self.begun = (kind, call)
+        self.repeated = f',"actor":{identity}{repeated}'
 
 
 def intent(
@@ -55,14 +62,16 @@ def intent(
     describe: Description | None = None,
     tool: ToolFacts | None = None,
     session: str | None = None,
-) -> Event:
+) -> Intent:
     """What is about to run. `source` is the address the request came from."""
     describe = Description() if describe is None else describe
-    event = _event(_type(message), "intent", _new_call())
-    _add_who_and_where(event, principal, source, session, describe)
-    _add_what(event, message, tool, describe)
-    event["decision"] = description.decision(decision)
-    return event
+    return Intent(
+        _type(message),
+        describe.actor(principal),
+        description.identity(principal),
+        _where(source, session, describe) + _what(message),
+        f'{_with_what(message, tool, describe)},"decision":{description.decision(decision)}',
+    )
 
 
 def stream_intent(
@@ -73,24 +82,28 @@ def stream_intent(
     *,
     describe: Description | None = None,
     session: str | None = None,
-) -> Event:
+) -> Intent:
     """A stream that is about to open (GET), or a session that is about to end (DELETE)."""
     describe = Description() if describe is None else describe
-    event = _event(kind, "intent", _new_call())
-    _add_who_and_where(event, principal, source, session, describe)
-    event["mcp"] = {"protocol": protocol}
-    return event
+    where = _where(source, session, describe)
+    return Intent(
+        kind,
+        describe.actor(principal),
+        description.identity(principal),
+        f'{where},"mcp":{{"protocol":{string(protocol)}}}',
+    )
 
 
 def catalogue_event(principal: Principal, protocol: str, outcome: Outcome) -> Event:
     """That the middleware itself asked the server for its tools, for a call that waited for it."""
-    event = _event("catalogue", "outcome", _new_call())
-    event |= {"outcome": outcome, "actor": description.identity(principal)}
-    return event | {"mcp": {"method": "tools/list", "protocol": protocol}}
+    actor = description.identity(principal)
+    mcp = f'{{"method":"tools/list","protocol":{string(protocol)}}}'
+    head = _head("catalogue", "outcome", _new_call())
+    return Event(f'{head},"outcome":"{outcome}","actor":{actor},"mcp":{mcp}')
 
 
 def outcome(
-    intent: Mapping[str, Any],
+    intent: Intent,
     outcome: Outcome,
     *,
     status: int | None = None,
@@ -98,16 +111,9 @@ def outcome(
     reason: str | None = None,
 ) -> Event:
     """How the call of `intent` ended."""
-    event = _event(intent["type"], "outcome", intent["call"])
-    event["outcome"] = outcome
-    if "actor" in intent:
-        actor = intent["actor"]
-        event["actor"] = {name: actor[name] for name in _IDENTITY}
-    for name in _REPEATED:
-        if name in intent:
-            event[name] = intent[name]
-    _add_ending(event, status, duration_ms, reason)
-    return event
+    kind, call = intent.begun
+    ending = _ending(status, duration_ms, reason)
+    return Event(f'{_head(kind, "outcome", call)},"outcome":"{outcome}"{intent.repeated}{ending}')
 
 
 def refusal(
@@ -126,21 +132,22 @@ def refusal(
 ) -> Event:
     """A request that never ran: its only event. What was not known yet when it was refused is not in it."""
     describe = Description() if describe is None else describe
-    event = _event("request" if message is None else _type(message), "outcome", _new_call())
-    event["outcome"] = "refused"
-    _add_who_and_where(event, principal, source, session, describe)
+    text = _head("request" if message is None else _type(message), "outcome", _new_call())
+    text += ',"outcome":"refused"'
+    if principal is not None:
+        text += f',"actor":{describe.actor(principal)}'
+    text += _where(source, session, describe)
     if message is not None:
-        _add_what(event, message, tool, describe)
+        text += _what(message) + _with_what(message, tool, describe)
     if decision is not None:
-        event["decision"] = description.decision(decision)
+        text += f',"decision":{description.decision(decision)}'
     if limit is not None:
-        event["limit"] = limit
-    _add_ending(event, status, duration_ms, reason)
-    return event
+        text += f',"limit":{string(limit)}'
+    return Event(text + _ending(status, duration_ms, reason))
 
 
-def _event(kind: str, phase: Literal["intent", "outcome"], call: str) -> Event:
-    return {"v": VERSION, "type": kind, "phase": phase, "call": call}
+def _head(kind: str, phase: Literal["intent", "outcome"], call: str) -> str:
+    return f'"v":{VERSION},"type":"{kind}","phase":"{phase}","call":"{call}"'
 
 
 def _new_call() -> str:
@@ -157,33 +164,35 @@ def _type(message: Message) -> str:
     return _TYPES.get(message.method, "unknown_method")
 
 
-def _add_who_and_where(
-    event: Event, principal: Principal | None, source: str | None, session: str | None, describe: Description
-) -> None:
-    if principal is not None:
-        event["actor"] = describe.actor(principal)
-    if session is not None:
-        event["session"] = describe.session(session)
-    if source is not None:
-        event["source"] = {"ip": source}
+def _where(source: str | None, session: str | None, describe: Description) -> str:
+    text = "" if session is None else f',"session":"{describe.session(session)}"'
+    return text if source is None else f'{text},"source":{{"ip":{string(source)}}}'
 
 
-def _add_what(event: Event, message: Message, tool: ToolFacts | None, describe: Description) -> None:
+def _what(message: Message) -> str:
     name, version = message.client
-    if name is not None:
-        # What the client says of itself: nothing proves it.
-        event["client"] = {"name": name, "version": version}
-    event["mcp"] = description.mcp(message)
-    if tool is not None:
-        event["tool"] = description.tool(tool)
-    if message.arguments is not None:
-        event["args"] = describe.arguments(message)
+    text = f',"mcp":{description.mcp(message)}'
+    if name is None:
+        return text
+    # What the client says of itself: nothing proves it.
+    return f',"client":{{"name":{string(name)},"version":{string_or_null(version)}}}{text}'
 
 
-def _add_ending(event: Event, status: int | None, duration_ms: float | None, reason: str | None) -> None:
-    if status is not None:
-        event["http"] = {"status": status}
+def _with_what(message: Message, tool: ToolFacts | None, describe: Description) -> str:
+    text = "" if tool is None else f',"tool":{description.tool(tool)}'
+    if message.arguments is None:
+        return text
+    return f'{text},"args":{describe.arguments(message, message.arguments)}'
+
+
+def _ending(status: int | None, duration_ms: float | None, reason: str | None) -> str:
+    text = "" if status is None else f',"http":{{"status":{status:d}}}'
     if duration_ms is not None:
-        event["duration_ms"] = round(duration_ms, 3)
-    if reason is not None:
-        event["reason"] = reason
+        text += f',"duration_ms":{_finite(round(duration_ms, 3))}'
+    return text if reason is None else f'{text},"reason":{string(reason)}'
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise ValueError("NaN and Infinity are not JSON")
+    return number

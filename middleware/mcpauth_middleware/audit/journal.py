@@ -22,7 +22,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcpauth_middleware.audit.journal_file import JournalError, JournalFile, LineFile, StandardOutput
-from mcpauth_middleware.audit.sink import KEPT, line
+from mcpauth_middleware.audit.sink import KEPT
+from mcpauth_middleware.audit.text import members_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -32,6 +33,8 @@ SLOW_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 10.0
 """So long after a slow write lines go through the thread."""
 
+_NUMBERED: Final = frozenset({"id", "seq", "ts"})
+"""What the journal says itself, whatever an event says of it."""
 _Result: TypeAlias = "tuple[asyncio.Future[None], Exception | None]"
 
 
@@ -70,6 +73,16 @@ class AuditJournal:
             OSError: it could not be written, as on a full disk. The journal goes on with the next event.
             TypeError, ValueError: it holds what JSON does not.
         """
+        if not _NUMBERED.isdisjoint(event):
+            event = {name: value for name, value in event.items() if name not in _NUMBERED}
+        return self.record_text(members_of(event))
+
+    def record_text(self, members: str) -> Awaitable[None]:
+        """The same for an event that is JSON already, but for the braces around it and its number.
+
+        Raises:
+            OSError: it could not be written.
+        """
         if self._is_closed:
             raise JournalError("the journal is closed")
         if os.getpid() != self._process:
@@ -78,9 +91,9 @@ class AuditJournal:
         started = self._monotonic()
         is_quick = self._file.is_prompt and started >= self._slow_until
         if not is_quick or not self._writing.acquire(blocking=False):
-            return self._record_in_thread(event)
+            return self._record_in_thread(members)
         try:
-            self._write(event)
+            self._write(members)
         finally:
             self._writing.release()
             ended = self._monotonic()
@@ -99,12 +112,12 @@ class AuditJournal:
         with self._writing:
             self._file.close()
 
-    async def _record_in_thread(self, event: Mapping[str, Any]) -> None:
+    async def _record_in_thread(self, members: str) -> None:
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_all, name="mcpauth-audit", daemon=True)
             self._writer.start()
         loop = asyncio.get_running_loop()
-        entry = _Entry(event, loop, loop.create_future())
+        entry = _Entry(members, loop, loop.create_future())
         self._queue.put(entry)
         await entry.written
 
@@ -128,34 +141,34 @@ class AuditJournal:
         # Waking a loop costs more than writing a line, so all that waited together are woken together.
         results: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
         for entry in entries:
-            result = (entry.written, self._try_to_write(entry.event))
+            result = (entry.written, self._try_to_write(entry.members))
             results.setdefault(entry.loop, []).append(result)
         for loop, settled in results.items():
             # The loop may be gone by now, and nobody waits any more.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, settled)
 
-    def _try_to_write(self, event: Mapping[str, Any]) -> Exception | None:
+    def _try_to_write(self, members: str) -> Exception | None:
         try:
             with self._writing:
-                self._write(event)
+                self._write(members)
         except Exception as error:  # noqa: BLE001 (raised where the event is waited for)
             return error
         return None
 
-    def _write(self, event: Mapping[str, Any]) -> None:
+    def _write(self, members: str) -> None:
         now = self._now()
         seq = self._file.last_seq + 1
-        numbered = {"id": _event_id(now, self._token_bytes(10)), "seq": seq, "ts": _timestamp(now)}
-        # Once more at the end: an event may have members of these names.
-        self._file.append(line({**numbered, **event, **numbered}).encode() + b"\n")
+        numbered = f'"id":"{_event_id(now, self._token_bytes(10))}","seq":{seq},"ts":"{_timestamp(now)}"'
+        text = f"{{{numbered},{members}}}\n" if members else f"{{{numbered}}}\n"
+        self._file.append(text.encode("ascii"))
         # Only now: a line that was not written leaves no gap.
         self._file.last_seq = seq
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    event: Mapping[str, Any]
+    members: str
     loop: asyncio.AbstractEventLoop
     written: asyncio.Future[None]
 
