@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken
@@ -19,12 +18,15 @@ _B64TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 _MAX_QUERY_FIELDS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """A token, and as what it was sent."""
 
     scheme: Scheme
-    token: str = field(repr=False)
+    token: str
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Credentials(scheme={self.scheme!r})"
 
 
 def read_credentials(sent: RequestHeaders, query_string: bytes) -> Credentials:

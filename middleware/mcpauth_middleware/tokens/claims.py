@@ -33,6 +33,8 @@ _KIND_CLAIMS = {"typ": frozenset({"bearer", "dpop"}), "token_use": frozenset({"a
 def check_audience(claims: Mapping[str, Any], accepted: Collection[str]) -> None:
     """Refuse a token that is for others."""
     aud = claims.get("aud")
+    if isinstance(aud, str) and aud in accepted:
+        return
     audiences = cast("list[object]", aud) if isinstance(aud, list) else [aud]
     if not any(isinstance(audience, str) and audience in accepted for audience in audiences):
         raise InvalidToken("audience")

@@ -77,7 +77,10 @@ class Issuer:
         Raises:
             IssuerUnavailable: that cannot be told, since the issuer cannot be asked.
         """
-        keys = await self._current()
+        if self._keys is not None and self._now() - self._fetched_at < RENEW_SECONDS:
+            keys = self._keys
+        else:
+            keys = await self._current()
         if found := keys.find(kid, algorithm):
             return found
         return (await self._newer_than(keys)).find(kid, algorithm)

@@ -6,14 +6,19 @@ once, when the set is read: importing one costs as much as verifying with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from cryptography.exceptions import InvalidSignature
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from mcpauth_middleware.tokens.signatures import check_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from mcpauth_middleware.tokens.signatures import Check
 
 ALGORITHMS = frozenset({"ES256", "ES384", "EdDSA", "PS256", "RS256"})
 """Asymmetric ones only: with a shared key every resource server could issue tokens."""
@@ -32,25 +37,32 @@ _PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 _MIN_RSA_BITS = 2048  # RFC 7518 §3.3
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationKey:
+class VerificationKey(NamedTuple):
     """One public key with one algorithm."""
 
     kid: str | None
     algorithm: str
-    _jwk: PyJWK
+    check: Check
 
     def verifies(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether this key made the signature."""
-        return self._jwk.Algorithm.verify(signing_input, self._jwk.key, signature)
+        try:
+            self.check(signature, signing_input)
+        except InvalidSignature:
+            return False
+        return True
 
 
 class KeySet:
     """The usable signing keys of a JWK Set; members it does not understand are skipped, as §5 asks."""
 
     def __init__(self, keys: Sequence[VerificationKey], members: Sequence[object] = ()) -> None:
-        self._keys = tuple(keys)
         self._members = members
+        self._found: defaultdict[tuple[str | None, str], list[VerificationKey]] = defaultdict(list)
+        for key in keys:
+            # Without a `kid` in the token each of the algorithm may have signed it.
+            for kid in {None, key.kid}:
+                self._found[kid, key.algorithm].append(key)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> KeySet:
@@ -76,7 +88,7 @@ class KeySet:
 
     def find(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """The keys that may have signed a token with this header; without a `kid`, each of the algorithm."""
-        return [key for key in self._keys if key.algorithm == algorithm and kid in (None, key.kid)]
+        return self._found.get((kid, algorithm), ())
 
 
 def keys_of(jwk: dict[str, Any]) -> Iterator[VerificationKey]:
@@ -87,12 +99,13 @@ def keys_of(jwk: dict[str, Any]) -> Iterator[VerificationKey]:
     public = {name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}
     for algorithm in _algorithms_of(jwk):
         try:
-            key = PyJWK(public, algorithm)
+            key = PyJWK(public, algorithm).key
+            check = check_of(key, algorithm)
         except (PyJWTError, ValueError, TypeError):
             return
         # A short RSA key can be computed back from its public half.
-        if jwk["kty"] != "RSA" or key.key.key_size >= _MIN_RSA_BITS:
-            yield VerificationKey(kid if isinstance(kid, str) else None, algorithm, key)
+        if jwk["kty"] != "RSA" or key.key_size >= _MIN_RSA_BITS:
+            yield VerificationKey(kid if isinstance(kid, str) else None, algorithm, check)
 
 
 def _algorithms_of(jwk: Mapping[str, Any]) -> Sequence[str]:

@@ -139,5 +139,7 @@ class _Accepted:
         keys = await self.issuer.signing_keys(rules.optional_text(jws.header, "kid"), jws.header["alg"])
         if not keys:
             raise InvalidToken("unknown_key")
-        if not any(key.verifies(jws.signing_input, jws.signature) for key in keys):
-            raise InvalidToken("signature")
+        for key in keys:
+            if key.verifies(jws.signing_input, jws.signature):
+                return
+        raise InvalidToken("signature")
