@@ -15,7 +15,7 @@ from mcpauth_middleware.resource import is_loopback_host, origin_of
 from mcpauth_middleware.responses import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from mcpauth_middleware.asgi import Event, Send
     from mcpauth_middleware.request_headers import RequestHeaders
@@ -134,11 +134,11 @@ def readable_by(origin: str | None, send: Send) -> Send:
         b"access-control-expose-headers",
     }
 
-    async def with_cors(event: Event) -> None:
+    def with_cors(event: Event) -> Awaitable[None]:
         if event["type"] == "http.response.start":
             kept = [(name, value) for name, value in event.get("headers", ()) if name.lower() not in replaced]
             event = {**event, "headers": [*kept, *ours]}
-        await send(event)
+        return send(event)
 
     return with_cors
 

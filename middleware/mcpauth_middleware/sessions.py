@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from mcpauth_middleware.exchange import SESSION_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mcpauth_middleware.asgi import Event, Headers, Send
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.principal import Principal
@@ -60,12 +62,12 @@ class SessionBinding:
         return own if hmac.compare_digest(tag, expected) else self._tag(presented, principal)
 
     def _tagging(self, send: Send, principal: Principal) -> Send:
-        async def tagged(event: Event) -> None:
+        def tagged(event: Event) -> Awaitable[None]:
             if event["type"] == "http.response.start":
                 headers: Headers = list(event.get("headers", ()))
                 if SESSION_ID in [name.lower() for name, _ in headers]:
                     event = {**event, "headers": [self._tagged(*header, principal) for header in headers]}
-            await send(event)
+            return send(event)
 
         return tagged
 

@@ -8,7 +8,7 @@ from mcpauth_middleware.message import strict_json
 from mcpauth_middleware.message.events import EVENT_END, event_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mcpauth_middleware.asgi import Event, Send
 
@@ -33,16 +33,13 @@ class ChangeWatch:
         self._event = bytearray()
         self._is_too_long = False
 
-    async def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> Awaitable[None]:
         """Pass one event on."""
         if event["type"] == "http.response.start":
-            self._is_stream = any(
-                bytes(name).lower() == b"content-type" and b"event-stream" in bytes(value).lower()
-                for name, value in event.get("headers", ())
-            )
+            self._is_stream = _may_be_stream(event)
         elif self._is_stream and (chunk := event.get("body", b"")):
             self._look_at(chunk)
-        await self._send(event)
+        return self._send(event)
 
     def _look_at(self, chunk: bytes) -> None:
         # What was searched before holds no end, but its last line end may be the first half of one.
@@ -70,3 +67,10 @@ class ChangeWatch:
             for one in messages
         ):
             self._changed()
+
+
+def _may_be_stream(start: Event) -> bool:
+    for name, value in start.get("headers", ()):
+        if bytes(name).lower() == b"content-type" and b"event-stream" in bytes(value).lower():
+            return True
+    return False

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from mcpauth_middleware.asgi import Event, Headers, Send
     from mcpauth_middleware.limits.limiter import Debit, LimitState
@@ -24,15 +24,16 @@ def rate_limit_fields(debits: Sequence[Debit], states: Sequence[LimitState]) -> 
     """
     if not debits:
         return []
-    policies = [_policy(debit.name, debit.quota, debit.window) for debit in debits]
-    fields = [(b"ratelimit-policy", ", ".join(policies).encode())]
-    if len(states) == len(debits):
-        left = [
-            f"{_string(debit.name)};r={state.remaining};t={_seconds(state.reset)}"
+    policies = tuple([(debit.name, debit.quota, debit.window) for debit in debits])
+    if len(states) != len(debits):
+        return [_policy_field(policies)]
+    left = tuple(
+        [
+            (debit.name, state.remaining, _seconds(state.reset))
             for debit, state in zip(debits, states, strict=True)
         ]
-        fields.append((b"ratelimit", ", ".join(left).encode()))
-    return fields
+    )
+    return [_policy_field(policies), _left_field(left)]
 
 
 def batch_fields(counted: Iterable[tuple[Debit, LimitState | None]]) -> Headers:
@@ -62,17 +63,24 @@ def with_fields(send: Send, fields: Headers) -> Send:
     if not fields:
         return send
 
-    async def with_rate_limit(event: Event) -> None:
+    def with_rate_limit(event: Event) -> Awaitable[None]:
         if event["type"] == "http.response.start":
             event = {**event, "headers": [*event.get("headers", ()), *fields]}
-        await send(event)
+        return send(event)
 
     return with_rate_limit
 
 
 @lru_cache(1000)
-def _policy(name: str, quota: int, window: int) -> str:
-    return f"{_string(name)};q={quota};w={window}"
+def _policy_field(policies: tuple[tuple[str, int, int], ...]) -> tuple[bytes, bytes]:
+    items = [f"{_string(name)};q={quota};w={window}" for name, quota, window in policies]
+    return b"ratelimit-policy", ", ".join(items).encode()
+
+
+@lru_cache(1000)
+def _left_field(left: tuple[tuple[str, int, int], ...]) -> tuple[bytes, bytes]:
+    items = [f"{_string(name)};r={remaining};t={seconds}" for name, remaining, seconds in left]
+    return b"ratelimit", ", ".join(items).encode()
 
 
 @lru_cache(1000)

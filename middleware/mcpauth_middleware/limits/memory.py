@@ -38,10 +38,11 @@ class MemoryLimiter:
         now_us = round(self._now() * MICROSECONDS)
         taken: dict[str, int] = {}
         refused: tuple[int, Debit] | None = None
+        arrivals = self._arrivals
         for debit in debits:
-            key = debit.key
-            arrival_us = taken[key] if key in taken else self._arrivals.get(key)
-            taken[key], wait_us = debit.limit.take(arrival_us, now_us)
+            key, limit = debit.key, debit.limit
+            arrival_us = taken[key] if key in taken else arrivals.get(key)
+            taken[key], wait_us = limit.take(arrival_us, now_us)
             if wait_us and (refused is None or wait_us > refused[0]):
                 refused = (wait_us, debit)
         if refused is not None:
