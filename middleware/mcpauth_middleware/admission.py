@@ -121,7 +121,9 @@ class Admission:
             return
         view = CatalogueView(self._catalogue, principal, message)
         definition = view.definition(tool)
-        if view.unknown and has_param_headers(exchange.headers):
+        if definition is None and not has_param_headers(exchange.headers):
+            return  # nothing to hold against anything
+        if view.unknown:
             # Who sends them has read the tool's definition, if not through here or not just now.
             await self._fetcher.fetch(tool, exchange, message, principal)
             definition = view.definition(tool)

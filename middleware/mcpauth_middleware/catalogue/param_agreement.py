@@ -27,7 +27,7 @@ _PREFIX = b"mcp-param-"
 
 def has_param_headers(headers: Headers) -> bool:
     """Whether there is any."""
-    return any(name.startswith(_PREFIX) for name, _ in headers)
+    return _PREFIX in [name[: len(_PREFIX)] for name, _ in headers]
 
 
 def require_param_agreement(

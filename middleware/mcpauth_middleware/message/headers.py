@@ -23,6 +23,10 @@ PROTOCOL_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 MAX_PROTOCOL_VERSION_LENGTH = 64
 
 _SINGLE = frozenset({b"content-type", b"content-encoding"})
+_USUAL = {
+    name.encode(): name
+    for name in ("content-type", "mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id")
+}
 _JSON = "application/json"
 _CHARSET = re.compile(r";\s*charset\s*=\s*([^;]*)", re.IGNORECASE)
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
@@ -37,12 +41,15 @@ def single_headers(headers: Headers) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:
-        name = raw_name.lower()
-        if name[:4] == b"mcp-" or name in _SINGLE:
+        key = _USUAL.get(raw_name)
+        if key is None:
+            name = raw_name.lower()
+            if name[:4] != b"mcp-" and name not in _SINGLE:
+                continue
             key = name.decode("latin-1")
-            if key in found:
-                raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
-            found[key] = raw_value.decode("latin-1")
+        if key in found:
+            raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
+        found[key] = raw_value.decode("latin-1")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The signature algorithms of access tokens, RFC 7518 §3: what does not change from token to token is made once."""
+"""The signature algorithms of access tokens, RFC 7518 §3: what is the same for every token is made once."""
 
 from __future__ import annotations
 
