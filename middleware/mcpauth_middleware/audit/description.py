@@ -7,14 +7,13 @@ without anyone being able to guess the values.
 from __future__ import annotations
 
 import hmac
-import json
 import re
 import secrets
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpauth_middleware.audit.options import AuditOptions
-from mcpauth_middleware.audit.text import members_of, string, string_or_null, strings, value
+from mcpauth_middleware.audit.text import members_of, sorted_value, string, string_or_null, strings, value
 from mcpauth_middleware.membership import membership
 from mcpauth_middleware.policy.errors import Missing, Unevaluable
 
@@ -36,7 +35,6 @@ MAX_NAMES: Final = 5
 REMEMBERED: Final = 1024
 """So many callers and decisions are told without being spelt anew."""
 
-_SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _USER_INFORMATION = re.compile(r"(?<=//)[^/?#@]*@")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
 
@@ -75,7 +73,7 @@ class Description:
     def arguments(self, message: Message, arguments: Mapping[str, Any]) -> str:
         """The arguments of a call, as far as they may be told."""
         # Sorted: two spellings of the same arguments are the same arguments.
-        document = _SORTED.encode(arguments).encode()
+        document = sorted_value(arguments).encode()
         told = f'{{"hmac":"{self._hmac(document)}","bytes":{len(document)}'
         if self._options.keep and message.method == "tools/call" and message.targets:
             told += _following(self._options.kept(message.targets[0].name, arguments))

@@ -159,7 +159,8 @@ class AuditJournal:
     def _write(self, members: str) -> None:
         now = self._now()
         seq = self._file.last_seq + 1
-        numbered = f'"id":"{_event_id(now, self._token_bytes(10))}","seq":{seq},"ts":"{_timestamp(now)}"'
+        begun, moment = _moment(int(now * 1000))
+        numbered = f'"id":"{begun}{_random_part(self._token_bytes(10))}","seq":{seq},"ts":"{moment}"'
         text = f"{{{numbered},{members}}}\n" if members else f"{{{numbered}}}\n"
         self._file.append(text.encode("ascii"))
         # Only now: a line that was not written leaves no gap.
@@ -183,17 +184,19 @@ def _settle(results: list[_Result]) -> None:
             written.set_exception(error)
 
 
-def _event_id(now: float, random: bytes) -> str:
-    """A UUID of version 7 (RFC 9562 §5.7): ids sort by time."""
-    time, rest = f"{int(now * 1000):012x}", random.hex()
+@lru_cache(4)
+def _moment(milliseconds: int) -> tuple[str, str]:
+    """How the ids of a moment begin, and the moment in RFC 3339, UTC. A call is often over within it."""
+    time = f"{milliseconds:012x}"
+    second, millisecond = divmod(milliseconds, 1000)
+    return f"{time[:8]}-{time[8:]}-7", f"{_second(second)}.{millisecond:03d}Z"
+
+
+def _random_part(random: bytes) -> str:
+    """The rest of a UUID of version 7 (RFC 9562 §5.7): ids sort by time."""
+    rest = random.hex()
     variant = "89ab"[random[2] >> 4 & 0x3]
-    return f"{time[:8]}-{time[8:]}-7{rest[1:4]}-{variant}{rest[5:8]}-{rest[8:]}"
-
-
-def _timestamp(now: float) -> str:
-    """The moment in RFC 3339, UTC, with milliseconds."""
-    second, millisecond = divmod(int(now * 1000), 1000)
-    return f"{_second(second)}.{millisecond:03d}Z"
+    return f"{rest[1:4]}-{variant}{rest[5:8]}-{rest[8:]}"
 
 
 @lru_cache(4)

@@ -7,24 +7,32 @@ together, where objects would be built for each event only to be taken apart aga
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final
-
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+from typing import Any
 
 string = encode_basestring_ascii
 """A text, in quotation marks."""
 
 
-def value(anything: object) -> str:
-    """Any value.
+def _encoder(*, sort_keys: bool) -> Callable[[object], str]:
+    """What encodes any value: that which `JSONEncoder` makes each time it is used, made once."""
+    encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, sort_keys=sort_keys)
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    members = (None, encoder.default, string, None, ":", ",", sort_keys, encoder.skipkeys, encoder.allow_nan)
+    try:
+        encode = make(*members)
+    except TypeError:
+        return encoder.encode  # another Python does it in another way
+    return lambda anything: "".join(encode(anything, 0))
 
-    Raises:
-        TypeError, ValueError: it holds what JSON does not.
-    """
-    return _ENCODER.encode(anything)
+
+value = _encoder(sort_keys=False)
+"""Any value. Raises `TypeError` or `ValueError` when it holds what JSON does not."""
+
+sorted_value = _encoder(sort_keys=True)
+"""The same with the members of each object in order: one text for what is the same."""
 
 
 def string_or_null(text: str | None) -> str:
