@@ -15,7 +15,7 @@ from mcpauth_middleware.message.refusal import (
     INVALID_REQUEST,
     MessageRefused,
 )
-from mcpauth_middleware.message.revisions import HANDSHAKE_REVISIONS, MARCH_2025, METHODS
+from mcpauth_middleware.message.revisions import HANDSHAKE_REVISIONS, MARCH_2025, REVISIONS, Method
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -60,7 +60,9 @@ def protocol_version(headers: Mapping[str, str]) -> str:
         MessageRefused: no revision was ever named so.
     """
     version = headers.get("mcp-protocol-version", MARCH_2025)
-    if len(version) > MAX_PROTOCOL_VERSION_LENGTH or not _PRINTABLE.fullmatch(version):
+    if version not in REVISIONS and (
+        len(version) > MAX_PROTOCOL_VERSION_LENGTH or not _PRINTABLE.fullmatch(version)
+    ):
         raise MessageRefused(HEADER_MISMATCH, "MCP-Protocol-Version is malformed")
     return version
 
@@ -99,9 +101,15 @@ def _is_json_in_utf8(content_type: str) -> bool:
 
 
 def require_agreement(
-    headers: Mapping[str, str], *, method: str, params: Mapping[str, Any], version: str, is_request: bool
+    headers: Mapping[str, str],
+    *,
+    method: str,
+    row: Method | None,
+    params: Mapping[str, Any],
+    version: str,
+    is_request: bool,
 ) -> None:
-    """Check that the headers say of the message what the body says.
+    """Check that the headers say of the message what the body says; `row` is what is known of its method.
 
     In the stateless era a request must have them all. Older revisions do not know them, but clients that
     speak both send them with an old `initialize` as well; one that lies is refused, since someone on the
@@ -113,7 +121,6 @@ def require_agreement(
     required = is_request and is_modern(version)
     _check_version(params, version, required=required)
     _check("Mcp-Method", headers.get("mcp-method"), method, required=required)
-    row = METHODS.get(method)
     if row is not None and row.mirrored is not None:
         name = headers.get("mcp-name")
         value = None if name is None else decoded("Mcp-Name", name)
@@ -148,7 +155,7 @@ def decoded(name: str, value: str) -> str:
     """
     if not _PRINTABLE.fullmatch(value):
         raise MessageRefused(HEADER_MISMATCH, f"{name} holds a character that must be encoded")
-    match = _ENCODED.fullmatch(value)
+    match = _ENCODED.fullmatch(value) if value.startswith("=?") else None
     if match is None:
         return value
     try:

@@ -21,7 +21,7 @@ from mcpauth_middleware.message.headers import (
 )
 from mcpauth_middleware.message.lookalikes import Lookalikes
 from mcpauth_middleware.message.refusal import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, MessageRefused
-from mcpauth_middleware.message.revisions import METHODS, targets_of
+from mcpauth_middleware.message.revisions import METHODS, Method, targets_of
 from mcpauth_middleware.message.target import ListKind, Target
 
 if TYPE_CHECKING:
@@ -143,20 +143,22 @@ def _read(
     if "method" not in envelope:
         return _response(envelope, message_id, version)
     method = _method(envelope)
-    params = _params(envelope)
-    kind = _kind(envelope, method)
-    require_agreement(headers, method=method, params=params, version=version, is_request=kind == "request")
     row = METHODS.get(method)
+    params = _params(envelope)
+    kind = _kind(envelope, row)
+    require_agreement(
+        headers, method=method, row=row, params=params, version=version, is_request=kind == "request"
+    )
     return Message(
-        kind=kind,
-        method=method,
-        id=message_id,
-        params=params,
-        arguments=_arguments(params) if method in ("tools/call", "prompts/get") else None,
-        targets=targets_of(method, params),
-        lists=None if row is None else row.lists,
-        protocol_version=version,
-        client=_client(method, params),
+        kind,
+        method,
+        message_id,
+        params,
+        _arguments(params) if method in ("tools/call", "prompts/get") else None,
+        targets_of(method, params),
+        None if row is None else row.lists,
+        version,
+        _client(method, params),
     )
 
 
@@ -182,7 +184,7 @@ def _response(envelope: Mapping[str, Any], message_id: str | int | None, version
 
 def _method(envelope: Mapping[str, Any]) -> str:
     method = envelope["method"]
-    if not isinstance(method, str) or len(method) > MAX_METHOD_LENGTH or not _METHOD_NAME.fullmatch(method):
+    if not isinstance(method, str) or not _is_method_name(method):
         raise MessageRefused(
             INVALID_REQUEST,
             f"method must be a string of at most {MAX_METHOD_LENGTH} visible ASCII characters",
@@ -190,6 +192,12 @@ def _method(envelope: Mapping[str, Any]) -> str:
     if "result" in envelope or "error" in envelope:
         raise MessageRefused(INVALID_REQUEST, "a message with a method has no result and no error")
     return method
+
+
+def _is_method_name(method: str) -> bool:
+    return method in METHODS or (
+        len(method) <= MAX_METHOD_LENGTH and _METHOD_NAME.fullmatch(method) is not None
+    )
 
 
 def _params(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,9 +211,8 @@ def _params(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     return members
 
 
-def _kind(envelope: Mapping[str, Any], method: str) -> Literal["request", "notification"]:
+def _kind(envelope: Mapping[str, Any], row: Method | None) -> Literal["request", "notification"]:
     kind: Literal["request", "notification"] = "request" if "id" in envelope else "notification"
-    row = METHODS.get(method)
     if row is not None and row.kind != kind:
         raise MessageRefused(INVALID_REQUEST, f"{_MISTAKEN_FOR[kind]}, which this method is not")
     return kind

@@ -24,7 +24,7 @@ JULY_2026: Final = "2026-07-28"
 # message in the same way.
 HANDSHAKE_REVISIONS: Final = frozenset({"2024-11-05", MARCH_2025, JUNE_2025, NOVEMBER_2025})
 
-_ALL: Final = (MARCH_2025, JUNE_2025, NOVEMBER_2025, JULY_2026)
+REVISIONS: Final = (MARCH_2025, JUNE_2025, NOVEMBER_2025, JULY_2026)
 _HANDSHAKE: Final = (MARCH_2025, JUNE_2025, NOVEMBER_2025)
 
 TargetsOf = Callable[[Mapping[str, Any]], tuple[Target, ...]]
@@ -63,23 +63,23 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "notifications/initialized": _notification(_HANDSHAKE),
         "server/discover": _request((JULY_2026,)),
         "ping": _request(_HANDSHAKE),
-        "notifications/cancelled": _notification(_ALL),
-        "notifications/progress": _notification(_ALL),
+        "notifications/cancelled": _notification(REVISIONS),
+        "notifications/progress": _notification(REVISIONS),
         # Tools
-        "tools/list": _request(_ALL, lists="tools"),
-        "tools/call": _request(_ALL, targets.tool, mirrored="name"),
+        "tools/list": _request(REVISIONS, lists="tools"),
+        "tools/call": _request(REVISIONS, targets.tool, mirrored="name"),
         # Prompts
-        "prompts/list": _request(_ALL, lists="prompts"),
-        "prompts/get": _request(_ALL, targets.prompt, mirrored="name"),
+        "prompts/list": _request(REVISIONS, lists="prompts"),
+        "prompts/get": _request(REVISIONS, targets.prompt, mirrored="name"),
         # Resources
-        "resources/list": _request(_ALL, lists="resources"),
-        "resources/templates/list": _request(_ALL, lists="resourceTemplates"),
-        "resources/read": _request(_ALL, targets.resource, mirrored="uri"),
+        "resources/list": _request(REVISIONS, lists="resources"),
+        "resources/templates/list": _request(REVISIONS, lists="resourceTemplates"),
+        "resources/read": _request(REVISIONS, targets.resource, mirrored="uri"),
         "resources/subscribe": _request(_HANDSHAKE, targets.resource),
         "resources/unsubscribe": _request(_HANDSHAKE, targets.resource),
         "subscriptions/listen": _request((JULY_2026,), targets.subscriptions),
         # Utilities
-        "completion/complete": _request(_ALL, targets.completion),
+        "completion/complete": _request(REVISIONS, targets.completion),
         "logging/setLevel": _request(_HANDSHAKE),
         # Tasks name neither the tool nor whose task it is: only a rule about the method can let them through.
         "tasks/get": _request((NOVEMBER_2025,), None),
@@ -89,15 +89,15 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "notifications/tasks/status": _notification((NOVEMBER_2025,), None),
         # What the client exposes, and what only a server sends
         "notifications/roots/list_changed": _notification(_HANDSHAKE),
-        "roots/list": _request(_ALL, None),
-        "sampling/createMessage": _request(_ALL, None),
+        "roots/list": _request(REVISIONS, None),
+        "sampling/createMessage": _request(REVISIONS, None),
         "elicitation/create": _request((JUNE_2025, NOVEMBER_2025, JULY_2026), None),
         "notifications/elicitation/complete": _notification((NOVEMBER_2025,), None),
-        "notifications/message": _notification(_ALL, None),
-        "notifications/tools/list_changed": _notification(_ALL, None),
-        "notifications/prompts/list_changed": _notification(_ALL, None),
-        "notifications/resources/list_changed": _notification(_ALL, None),
-        "notifications/resources/updated": _notification(_ALL, None),
+        "notifications/message": _notification(REVISIONS, None),
+        "notifications/tools/list_changed": _notification(REVISIONS, None),
+        "notifications/prompts/list_changed": _notification(REVISIONS, None),
+        "notifications/resources/list_changed": _notification(REVISIONS, None),
+        "notifications/resources/updated": _notification(REVISIONS, None),
         "notifications/subscriptions/acknowledged": _notification((JULY_2026,), None),
     }
 )

@@ -93,7 +93,7 @@ def _refuse_depth(document: bytes) -> None:
 
 def _refuse_lone_surrogates(text: str, value: object) -> None:
     # Decoding UTF-8 already refused the raw ones; only an escape can still make one.
-    if "\\ud" not in text and "\\uD" not in text:
+    if "\\u" not in text or ("\\ud" not in text and "\\uD" not in text):
         return
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")

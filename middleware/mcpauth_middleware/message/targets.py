@@ -86,7 +86,7 @@ def _name(members: Mapping[str, Any], where: str) -> str:
         raise MessageRefused(INVALID_PARAMS, f"{where} must be a non-empty string")
     if len(name) > MAX_NAME_LENGTH:
         raise MessageRefused(INVALID_PARAMS, f"{where} is longer than {MAX_NAME_LENGTH} characters")
-    if _CONTROL.search(name):
+    if not name.isprintable() and _CONTROL.search(name):
         raise MessageRefused(INVALID_PARAMS, f"{where} holds a control character")
     return name
 
