@@ -124,7 +124,7 @@ class LimitedResponse:
         self._receive: Receive = exchange.receive
         self._is_complete = False
         self._sending = 0
-        self._finishing = asyncio.Lock()
+        self._finishing: asyncio.Lock | None = None
         self._waiting: set[anyio.CancelScope] = set()
         self._task: asyncio.Task[object] | None = None
         self._cancelled = 0
@@ -193,6 +193,7 @@ class LimitedResponse:
 
     async def finish(self) -> None:
         """End the response for the client; never in the middle of something that is being sent."""
+        self._finishing = self._finishing or asyncio.Lock()
         async with self._finishing:
             if self._is_complete or self._sending:
                 return
