@@ -78,11 +78,15 @@ async def test_the_tool_decided_on_is_always_the_tool_run(
 ) -> None:
     """Nothing denied ever runs, whatever the attack; what runs was decided on by name and by arguments."""
     up = start(name)
+    # What other tests had this server run is theirs to compare.
+    ran_before, decided_before = ran(up), decided(up.journal())
     answers = await attack_with(up, era, ATTACKS, token=up.token())
     after = await _honest_call(up, era)
 
-    assert not DENIED & {name for _, name, _, _ in ran(up)}
-    assert not ran(up) - decided(up.journal()), "what ran was decided on, by name, argument and caller"
+    now_ran, now_decided = ran(up) - ran_before, decided(up.journal()) - decided_before
+    assert now_ran[("tool", GOOD, None, "ada")], "the honest call is among them"
+    assert not DENIED & {name for _, name, _, _ in now_ran}
+    assert not now_ran - now_decided, "what ran was decided on, by name, argument and caller"
     broken = {
         attack: status for attack, (status, _) in answers.items() if status is not None and status >= 500
     }
