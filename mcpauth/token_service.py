@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.routing import Route
-
 from mcpauth.endpoints.introspection import IntrospectionEndpoint
 from mcpauth.endpoints.jwks import JwksEndpoint
 from mcpauth.endpoints.revocation import RevocationEndpoint
@@ -42,6 +40,7 @@ from mcpauth.oauth.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from mcpauth.oauth.trusted_issuer import GRANT_TYPE as JWT_BEARER
 from mcpauth.oauth.workload_client import DeclaredClients
 from mcpauth.web.cors import any_origin_route
+from mcpauth.web.endpoint import endpoint_route
 from mcpauth_middleware.tokens.dpop_nonce import DpopNonces
 
 if TYPE_CHECKING:
@@ -82,8 +81,8 @@ class TokenService:
         """Where they are: for clients, in browsers too, and for resource servers, which are no browsers."""
         routes: list[BaseRoute] = [
             any_origin_route(f"{at}/token", self.token.post, methods=["POST"]),
-            Route(f"{at}/introspect", self.introspection.post, methods=["POST"]),
-            Route(f"{at}/revoked", self.revocation_list.get, methods=["GET"]),
+            endpoint_route(f"{at}/introspect", self.introspection.post, methods=["POST"]),
+            endpoint_route(f"{at}/revoked", self.revocation_list.get, methods=["GET"]),
             any_origin_route(f"{at}/revoke", self.revocation.post, methods=["POST"]),
             any_origin_route(f"{at}/jwks", self.jwks.get, methods=["GET"]),
         ]

@@ -6,17 +6,18 @@ its own server. Never for /authorize and the pages, which do.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+from mcpauth.web.endpoint import Endpoint, Handler
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import Receive, Scope, Send
 
 # The SDKs send MCP-Protocol-Version even to the metadata. `*` does not cover Authorization.
 ALLOWED_HEADERS = "Authorization, Content-Type, DPoP, MCP-Protocol-Version, *"
@@ -34,19 +35,15 @@ def any_origin_route(path: str, handler: Handler, *, methods: Sequence[str]) -> 
     return Route(path, AnyOrigin(handler, methods), methods=[*methods, "OPTIONS"])
 
 
-class AnyOrigin:
-    """An ASGI application for one handler, which answers its errors itself."""
-
-    def __init__(self, handler: Handler, methods: Sequence[str]) -> None:
-        self._handler = handler
-        self.methods = tuple(methods)
+class AnyOrigin(Endpoint):
+    """Answers pages of any origin, too."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, also to a preflight."""
         if scope["method"] == "OPTIONS":
             response = _preflight(self.methods)
         else:
-            response = await self._handler(Request(scope, receive, send))
+            response = await self.handler(Request(scope, receive, send))
             response.raw_headers += _ALLOWED
         await response(scope, receive, send)
 

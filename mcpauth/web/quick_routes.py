@@ -1,7 +1,7 @@
 """The shortest way to what clients ask for all the time: to the endpoint, past the framework's layers.
 
-Those layers find the route and turn exceptions into pages. The endpoints of `any_origin_route` answer their
-errors themselves, and an exact path is found in a dictionary.
+Those layers find the route and turn exceptions into pages. An `Endpoint` answers its errors
+itself, and an exact path is found in a dictionary.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from mcpauth.web.cors import AnyOrigin
+from mcpauth.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,6 @@ def _quick(routes: Sequence[BaseRoute]) -> dict[tuple[str, str], ASGIApp]:
     return {
         (method, route.path): route.app
         for route in routes
-        if isinstance(route, Route) and isinstance(route.app, AnyOrigin) and not route.param_convertors
+        if isinstance(route, Route) and isinstance(route.app, Endpoint) and not route.param_convertors
         for method in route.app.methods
     }
