@@ -13,7 +13,8 @@ from mcpauth.endpoints.consent import ConsentEndpoint
 from mcpauth.endpoints.interaction import Interactions
 from mcpauth.endpoints.pushed_authorization_request import PushedAuthorizationRequestEndpoint
 from mcpauth.endpoints.sign_in import SignInEndpoint
-from mcpauth.oauth.authorization_request import AuthorizationRequests, AuthorizationRules
+from mcpauth.oauth.authorization_request import AuthorizationRequests
+from mcpauth.oauth.authorization_rules import AuthorizationRules
 from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.signin.password import Passwords, PasswordSignIn

@@ -13,15 +13,13 @@ import time
 from typing import TYPE_CHECKING
 
 from mcpauth.events import AuthorizationRefused, ConsentDenied, ConsentGiven, Events
-from mcpauth.oauth.authorization_request import (
-    AuthorizationRequest,
-    AuthorizationRequests,
+from mcpauth.oauth.authorization_response import code_redirect, error_redirect
+from mcpauth.oauth.authorization_rules import (
     AuthorizationRules,
     NoRedirect,
     RedirectError,
     check_authorization_request,
 )
-from mcpauth.oauth.authorization_response import code_redirect, error_redirect
 from mcpauth.oauth.errors import (
     AccessDenied,
     ConsentRequired,
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
 
     from mcpauth.endpoints.interaction import Interactions
     from mcpauth.oauth.authorization_code import AuthorizationCodes
-    from mcpauth.oauth.authorization_request import AskingDevice
+    from mcpauth.oauth.authorization_request import AskingDevice, AuthorizationRequest, AuthorizationRequests
     from mcpauth.oauth.client import KnownClients
     from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
     from mcpauth.web.cookies import Cookie

@@ -14,12 +14,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mcpauth.oauth.authorization_request import (
-    AuthorizationRules,
-    NoRedirect,
-    RedirectError,
-    check_request_of,
-)
+from mcpauth.oauth.authorization_rules import AuthorizationRules, NoRedirect, RedirectError, check_request_of
 from mcpauth.oauth.errors import InvalidRequest, InvalidRequestUri
 from mcpauth.oauth.form import repeated_names
 from mcpauth.oauth.random_text import random_text

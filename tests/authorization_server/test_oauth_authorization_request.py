@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcpauth.oauth.authorization_request import (
-    AuthorizationRequest,
-    AuthorizationRequests,
+from mcpauth.oauth.authorization_request import AuthorizationRequest, AuthorizationRequests
+from mcpauth.oauth.authorization_rules import (
     AuthorizationRules,
     NoRedirect,
     RedirectError,
