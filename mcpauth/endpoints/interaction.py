@@ -50,10 +50,11 @@ class Interaction:
             PageError: another user decided than the one who is signed in now.
 
         """
-        if self.session is None or self._must_sign_in_again(self.session):
+        if self.session is None:
             return "sign-in"
         if self.request.approved is None:
-            return "consent"
+            # Until the user decides: what counts is the sign-in that the decision was made with.
+            return "sign-in" if self._must_sign_in_again(self.session) else "consent"
         if self.request.user_id != self.session.user.user_id:
             raise lost()
         return "answer"

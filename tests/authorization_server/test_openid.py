@@ -285,6 +285,32 @@ async def test_a_sign_in_that_is_too_old_is_asked_for_again(server: Running, bro
     assert claims_of(body["access_token"])["auth_time"] == int(server.clock())
 
 
+async def test_a_sign_in_that_was_new_enough_for_the_decision_is_for_the_answer(
+    server: Running, browser: Browser
+) -> None:
+    """The answer tells the `auth_time` of the decision, so a sign-in in between would not be in it."""
+    await tokens(browser, **SIGN_IN)
+    server.clock.advance(300)
+    page = await browser.follow(await browser.authorize(**SIGN_IN, max_age="300"))
+    decided = await browser.submit(page, {"decision": "allow", "scope 1 openid": "allow"})
+    server.clock.advance(1)
+    code = answer_of(await browser.follow(decided))["code"]
+    claims = claims_of((await browser.redeem(code)).json()["id_token"])
+    assert claims["auth_time"] == int(server.clock()) - 301
+
+
+async def test_a_decision_needs_a_sign_in_that_is_still_new_enough(server: Running, browser: Browser) -> None:
+    await tokens(browser, **SIGN_IN)
+    server.clock.advance(300)
+    page = await browser.follow(await browser.authorize(**SIGN_IN, max_age="300"))
+    codes = await server.store.list("authorization_code")
+    server.clock.advance(1)
+    late = await browser.submit(page, {"decision": "allow", "scope 1 openid": "allow"})
+    assert late.status_code == 400
+    assert await server.store.list("authorization_code") == codes
+    assert all(record["approved"] is None for _, record in await server.store.list("authorization_request"))
+
+
 async def test_a_max_age_of_zero_asks_for_a_sign_in_and_ends_there(server: Running, browser: Browser) -> None:
     await tokens(browser, **SIGN_IN)
     server.clock.advance(1)
