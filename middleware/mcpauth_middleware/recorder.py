@@ -94,7 +94,8 @@ class Recorder:
     ) -> None:
         """Record how the call ended; also while the request is being cancelled."""
         try:
-            event = outcome(intent, result, status=status, duration_ms=self._duration_ms(exchange))
+            duration_ms = (self._now() - exchange.started_at) * 1000
+            event = outcome(intent, result, status=status, duration_ms=duration_ms)
             recording = self._record(event)
             if recording is not KEPT:
                 with anyio.move_on_after(OUTCOME_SECONDS, shield=True):
@@ -117,7 +118,7 @@ class Recorder:
                 message=exchange.message,
                 decision=exchange.decision,
                 limit=refused.limit if isinstance(refused, RateLimited) else None,
-                duration_ms=self._duration_ms(exchange),
+                duration_ms=(self._now() - exchange.started_at) * 1000,
                 describe=self._describe,
                 tool=exchange.tool,
                 session=exchange.session,
@@ -133,9 +134,6 @@ class Recorder:
                 await self._record(event if isinstance(event, Event) else Event(members_of(event)))
             except Exception:
                 _logger.exception("An audit event was lost")
-
-    def _duration_ms(self, exchange: Exchange) -> float:
-        return (self._now() - exchange.started_at) * 1000
 
 
 def _recording(sink: AuditSink) -> Callable[[Event], Awaitable[None]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -185,3 +189,29 @@ def test_notifications_and_answers_have_their_types_too() -> None:
     assert intent(note, principal(), ALLOWED, None)["type"] == "notification"
     event = intent(answer, principal(), ALLOWED, None)
     assert (event["type"], event["mcp"]["request_id"]) == ("response", "s1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_processes_that_forked_tell_no_two_calls_by_one_name() -> None:
+    """The names are drawn many at a time: what the parent has left is not the child's."""
+    forked = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=30, check=True
+    )
+    calls = re.findall(r'"call":"([0-9a-f]{32})"', forked.stdout)
+    assert len(calls) == len(set(calls)) == 3
+
+
+FORKED = """
+import os
+from mcpauth_middleware.audit.event import refusal
+
+def tell():
+    print(refusal("host", status=421, source=None).text, flush=True)
+
+tell()
+child = os.fork()
+tell()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""

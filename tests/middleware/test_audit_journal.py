@@ -7,6 +7,8 @@ import json
 import os
 import resource
 import stat
+import subprocess
+import sys
 import threading
 import uuid
 from contextlib import contextmanager
@@ -367,15 +369,29 @@ async def test_a_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[byte
     assert [(event["seq"], event["n"]) for event in written] == [(1, 1), (2, 2)]
 
 
-async def test_a_child_process_does_not_write_its_parent_s_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_process_does_not_write_its_parent_s_journal(tmp_path: Path) -> None:
     """A server that forks workers after opening it: the lock and the numbers are the parent's."""
     path = tmp_path / "audit.jsonl"
-    writer = journal(path)
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(JournalError, match="before this process forked"):
-        await writer.record({})
-    monkeypatch.undo()
-    await writer.aclose()
-    assert path.read_bytes() == b""
+    forked = subprocess.run(
+        [sys.executable, "-c", FORKED, str(path)], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "before this process forked" in forked.stdout
+    assert [line["type"] for line in lines(path)] == ["parent"]
+
+
+FORKED = """
+import os, sys
+from mcpauth_middleware import AuditJournal
+
+journal = AuditJournal(sys.argv[1])
+child = os.fork()
+if child == 0:
+    try:
+        journal.record({"type": "child"})
+    except OSError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+journal.record({"type": "parent"})
+"""

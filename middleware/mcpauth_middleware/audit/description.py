@@ -62,22 +62,23 @@ class Description:
 
     def actor(self, principal: Principal) -> str:
         """Who asks, and what speaks for them."""
-        who = _identity(principal.issuer, principal.subject, principal.client_id)
-        told = f'{{{who},"scopes":{_scopes(frozenset(principal.scopes))}'
+        scopes = frozenset(principal.scopes)
+        told = _caller(principal.issuer, principal.subject, principal.client_id, scopes)
         if self._policy is not None and self._goes_by_groups(self._policy):
             told += _following(_membership(principal, self._policy))
-        if kept := [name for name in self._options.claims if name in principal.claims]:
-            told += _following({"claims": {name: principal.claims[name] for name in kept}})
-        return told + "}"
+        wanted, claims = self._options.claims, principal.claims
+        if wanted and (kept := [name for name in wanted if name in claims]):
+            told += _following({"claims": {name: claims[name] for name in kept}})
+        return f"{{{told}}}"
 
     def arguments(self, message: Message, arguments: Mapping[str, Any]) -> str:
         """The arguments of a call, as far as they may be told."""
         # Sorted: two spellings of the same arguments are the same arguments.
         document = sorted_value(arguments).encode()
-        told = f'{{"hmac":"{self._hmac(document)}","bytes":{len(document)}'
+        told = f'"hmac":"{self._hmac(document)}","bytes":{len(document)}'
         if self._options.keep and message.method == "tools/call" and message.targets:
             told += _following(self._options.kept(message.targets[0].name, arguments))
-        return told + "}"
+        return f"{{{told}}}"
 
     def session(self, session_id: str) -> str:
         """A name for a session that does not give it away: whoever knows its id could speak in it."""
@@ -101,21 +102,31 @@ def identity(principal: Principal) -> str:
     return f"{{{_identity(principal.issuer, principal.subject, principal.client_id)}}}"
 
 
-def mcp(message: Message) -> str:
-    """What is asked, in the words of MCP."""
-    told = f'{{"method":{string_or_null(message.method)},"protocol":{string(message.protocol_version)}'
-    if len(message.targets) > 1:
-        told += _several(message.targets)
-    elif message.targets and message.targets[0].kind != "method":
-        told += _one(message.targets[0])
-    if message.id is not None:
-        told += f',"request_id":{string(message.id) if isinstance(message.id, str) else message.id}'
-    return told + "}"
+def asked(message: Message) -> str:
+    """What is asked, in the words of MCP, and by which program."""
+    targets, number = message.targets, message.id
+    target = targets[0] if len(targets) == 1 else None
+    told = _asked(message.method, message.protocol_version, target, message.client)
+    if len(targets) > 1:
+        told += _several(targets)
+    if number is None:
+        return f"{told}}}"
+    return f'{told},"request_id":{string(number) if isinstance(number, str) else number}}}'
 
 
-def _one(target: Target) -> str:
+@lru_cache(REMEMBERED)
+def _asked(
+    method: str | None, protocol: str, target: Target | None, client: tuple[str | None, str | None]
+) -> str:
+    """The same without what ends it: further members of `mcp`, and a brace."""
+    name, version = client
+    # What the client says of itself: nothing proves it.
+    told = "" if name is None else f',"client":{{"name":{string(name)},"version":{string_or_null(version)}}}'
+    told += f',"mcp":{{"method":{string_or_null(method)},"protocol":{string(protocol)}'
+    if target is None or target.kind == "method":
+        return told
     name = shown(target)
-    told = f',"name":{string(name)},"kind":"{target.kind}"'
+    told += f',"name":{string(name)},"kind":"{target.kind}"'
     return told if name == target.name else f'{told},"shortened":true'
 
 
@@ -169,8 +180,8 @@ def _identity(issuer: str, subject: str, client_id: str | None) -> str:
 
 
 @lru_cache(REMEMBERED)
-def _scopes(scopes: frozenset[str]) -> str:
-    return strings(sorted(scopes))
+def _caller(issuer: str, subject: str, client_id: str | None, scopes: frozenset[str]) -> str:
+    return f'{_identity(issuer, subject, client_id)},"scopes":{strings(sorted(scopes))}'
 
 
 def _following(members: Mapping[str, Any]) -> str:

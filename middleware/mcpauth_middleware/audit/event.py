@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mcpauth_middleware.audit import description
 from mcpauth_middleware.audit.description import Description
-from mcpauth_middleware.audit.text import Event, string, string_or_null
+from mcpauth_middleware.audit.text import Event, string
 
 if TYPE_CHECKING:
     from mcpauth_middleware.message.request import Message
@@ -48,9 +48,11 @@ class Intent(Event):
 
     def __init__(self, kind: str, actor: str, identity: str, repeated: str, rest: str = "") -> None:
         call = _new_call()
-        super().__init__(f'{_head(kind, "intent", call)},"actor":{actor}{repeated}{rest}')
-        self.begun = (kind, call)
-        self.repeated = f',"actor":{identity}{repeated}'
+        self.text = (
+            f'"v":{VERSION},"type":"{kind}","phase":"intent","call":"{call}","actor":{actor}{repeated}{rest}'
+        )
+        self.ends_as = f'"v":{VERSION},"type":"{kind}","phase":"outcome","call":"{call}","outcome":"'
+        self.repeated = f'","actor":{identity}{repeated}'
 
 
 def intent(
@@ -69,7 +71,7 @@ def intent(
         _type(message),
         describe.actor(principal),
         description.identity(principal),
-        _where(source, session, describe) + _what(message),
+        _where(source, session, describe) + description.asked(message),
         f'{_with_what(message, tool, describe)},"decision":{description.decision(decision)}',
     )
 
@@ -98,8 +100,7 @@ def catalogue_event(principal: Principal, protocol: str, outcome: Outcome) -> Ev
     """That the middleware itself asked the server for its tools, for a call that waited for it."""
     actor = description.identity(principal)
     mcp = f'{{"method":"tools/list","protocol":{string(protocol)}}}'
-    head = _head("catalogue", "outcome", _new_call())
-    return Event(f'{head},"outcome":"{outcome}","actor":{actor},"mcp":{mcp}')
+    return Event(f'{_alone("catalogue", outcome)},"actor":{actor},"mcp":{mcp}')
 
 
 def outcome(
@@ -111,9 +112,7 @@ def outcome(
     reason: str | None = None,
 ) -> Event:
     """How the call of `intent` ended."""
-    kind, call = intent.begun
-    ending = _ending(status, duration_ms, reason)
-    return Event(f'{_head(kind, "outcome", call)},"outcome":"{outcome}"{intent.repeated}{ending}')
+    return Event(f"{intent.ends_as}{outcome}{intent.repeated}{_ending(status, duration_ms, reason)}")
 
 
 def refusal(
@@ -132,13 +131,12 @@ def refusal(
 ) -> Event:
     """A request that never ran: its only event. What was not known yet when it was refused is not in it."""
     describe = Description() if describe is None else describe
-    text = _head("request" if message is None else _type(message), "outcome", _new_call())
-    text += ',"outcome":"refused"'
+    text = _alone("request" if message is None else _type(message), "refused")
     if principal is not None:
         text += f',"actor":{describe.actor(principal)}'
     text += _where(source, session, describe)
     if message is not None:
-        text += _what(message) + _with_what(message, tool, describe)
+        text += description.asked(message) + _with_what(message, tool, describe)
     if decision is not None:
         text += f',"decision":{description.decision(decision)}'
     if limit is not None:
@@ -146,12 +144,28 @@ def refusal(
     return Event(text + _ending(status, duration_ms, reason))
 
 
-def _head(kind: str, phase: Literal["intent", "outcome"], call: str) -> str:
-    return f'"v":{VERSION},"type":"{kind}","phase":"{phase}","call":"{call}"'
+def _alone(kind: str, outcome: Outcome) -> str:
+    """How an outcome begins that had no intent."""
+    call = _new_call()
+    return f'"v":{VERSION},"type":"{kind}","phase":"outcome","call":"{call}","outcome":"{outcome}"'
 
 
 def _new_call() -> str:
-    return os.urandom(16).hex()
+    while True:
+        try:
+            return _unused_calls.pop()
+        except IndexError:
+            # Together: asking the system for each would cost more than the rest of an event.
+            random = os.urandom(64 * _CALL_BYTES).hex()
+            _unused_calls.extend(
+                random[at : at + 2 * _CALL_BYTES] for at in range(0, len(random), 2 * _CALL_BYTES)
+            )
+
+
+_CALL_BYTES: Final = 16
+_unused_calls: Final[list[str]] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unused_calls.clear)  # they are the parent's
 
 
 def _type(message: Message) -> str:
@@ -169,15 +183,6 @@ def _where(source: str | None, session: str | None, describe: Description) -> st
     return text if source is None else f'{text},"source":{{"ip":{string(source)}}}'
 
 
-def _what(message: Message) -> str:
-    name, version = message.client
-    text = f',"mcp":{description.mcp(message)}'
-    if name is None:
-        return text
-    # What the client says of itself: nothing proves it.
-    return f',"client":{{"name":{string(name)},"version":{string_or_null(version)}}}{text}'
-
-
 def _with_what(message: Message, tool: ToolFacts | None, describe: Description) -> str:
     text = "" if tool is None else f',"tool":{description.tool(tool)}'
     if message.arguments is None:
@@ -188,11 +193,7 @@ def _with_what(message: Message, tool: ToolFacts | None, describe: Description) 
 def _ending(status: int | None, duration_ms: float | None, reason: str | None) -> str:
     text = "" if status is None else f',"http":{{"status":{status:d}}}'
     if duration_ms is not None:
-        text += f',"duration_ms":{_finite(round(duration_ms, 3))}'
+        if not isfinite(duration_ms):
+            raise ValueError("duration_ms: NaN and Infinity are not JSON")
+        text += f',"duration_ms":{duration_ms:.3f}'
     return text if reason is None else f'{text},"reason":{string(reason)}'
-
-
-def _finite(number: float) -> float:
-    if not isfinite(number):
-        raise ValueError("NaN and Infinity are not JSON")
-    return number

@@ -35,6 +35,11 @@ PATIENCE_SECONDS: Final = 10.0
 
 _NUMBERED: Final = frozenset({"id", "seq", "ts"})
 """What the journal says itself, whatever an event says of it."""
+PARTS_AT_ONCE: Final = 64
+"""Ids for so many events are drawn together: asking the system for each costs more than writing it down."""
+_PART_BYTES: Final = 10
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 0x3] for digit in "0123456789abcdef"}
+"""The two bits of the variant in place of a hexadecimal digit's upper two."""
 _Result: TypeAlias = "tuple[asyncio.Future[None], Exception | None]"
 
 
@@ -60,8 +65,10 @@ class AuditJournal:
         self._monotonic = monotonic
         self._writing = threading.Lock()
         """Held while a line gets its number and is written."""
-        self._slow_until = -inf
-        self._process = os.getpid()
+        self._inline_from = -inf if self._file.is_prompt else inf
+        """When lines may be written where they arise, by `monotonic`."""
+        self._random_parts: list[str] = []
+        self._process = _process
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._is_closed = False
@@ -85,12 +92,11 @@ class AuditJournal:
         """
         if self._is_closed:
             raise JournalError("the journal is closed")
-        if os.getpid() != self._process:
+        if self._process is not _process:
             # The lock and the numbers belong to the parent.
             raise JournalError("the journal was opened before this process forked; open one in each worker")
         started = self._monotonic()
-        is_quick = self._file.is_prompt and started >= self._slow_until
-        if not is_quick or not self._writing.acquire(blocking=False):
+        if started < self._inline_from or not self._writing.acquire(False):  # noqa: FBT003 (a keyword costs)
             return self._record_in_thread(members)
         try:
             self._write(members)
@@ -98,7 +104,7 @@ class AuditJournal:
             self._writing.release()
             ended = self._monotonic()
             if ended - started > SLOW_SECONDS:
-                self._slow_until = ended + PATIENCE_SECONDS
+                self._inline_from = ended + PATIENCE_SECONDS
         return KEPT
 
     async def aclose(self) -> None:
@@ -157,14 +163,25 @@ class AuditJournal:
         return None
 
     def _write(self, members: str) -> None:
-        now = self._now()
-        seq = self._file.last_seq + 1
-        begun, moment = _moment(int(now * 1000))
-        numbered = f'"id":"{begun}{_random_part(self._token_bytes(10))}","seq":{seq},"ts":"{moment}"'
-        text = f"{{{numbered},{members}}}\n" if members else f"{{{numbered}}}\n"
-        self._file.append(text.encode("ascii"))
+        if not self._random_parts:
+            self._random_parts = _random_parts(self._token_bytes(PARTS_AT_ONCE * _PART_BYTES))
+        file, (begun, moment) = self._file, _moment(int(self._now() * 1000))
+        seq, random, comma = file.last_seq + 1, self._random_parts.pop(), "," if members else ""
+        line = f'{{"id":"{begun}{random}","seq":{seq},"ts":"{moment}"{comma}{members}}}\n'
+        file.append(line.encode("ascii"))
         # Only now: a line that was not written leaves no gap.
-        self._file.last_seq = seq
+        file.last_seq = seq
+
+
+def _after_fork() -> None:
+    global _process
+    _process = object()
+
+
+_process = object()
+"""Another one in each process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +209,10 @@ def _moment(milliseconds: int) -> tuple[str, str]:
     return f"{time[:8]}-{time[8:]}-7", f"{_second(second)}.{millisecond:03d}Z"
 
 
-def _random_part(random: bytes) -> str:
-    """The rest of a UUID of version 7 (RFC 9562 §5.7): ids sort by time."""
-    rest = random.hex()
-    variant = "89ab"[random[2] >> 4 & 0x3]
-    return f"{rest[1:4]}-{variant}{rest[5:8]}-{rest[8:]}"
+def _random_parts(random: bytes) -> list[str]:
+    """How UUIDs of version 7 end (RFC 9562 §5.7), after the moment by which they sort."""
+    parts = [random[start : start + _PART_BYTES].hex() for start in range(0, len(random), _PART_BYTES)]
+    return [f"{part[1:4]}-{_VARIANT[part[4]]}{part[5:8]}-{part[8:]}" for part in parts]
 
 
 @lru_cache(4)

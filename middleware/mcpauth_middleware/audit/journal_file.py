@@ -68,6 +68,8 @@ class JournalFile:
             OSError: it could not be written, as on a full disk.
         """
         written = os.write(self._fd, line)
+        if written == len(line):
+            return
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])

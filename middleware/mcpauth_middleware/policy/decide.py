@@ -66,6 +66,10 @@ class Decision:
     shadow: Decision | None = None
     bundle: str = field(default="", compare=False)
 
+    def __hash__(self) -> int:
+        """Equal ones have the same. What one rule decides differs in little else."""
+        return hash((self.rule, self.reason, self.scopes))
+
 
 _WORST_FIRST = ("denied", "deny_error", "no_rule", "scope", "allowed")
 
