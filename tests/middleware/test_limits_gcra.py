@@ -17,10 +17,10 @@ def admitted(limit: Gcra, gaps: list[int]) -> list[int]:
     arrival, now = None, 1_000_000_000
     for gap in gaps:
         now += gap
-        step = limit.take(arrival, now)
-        if step.wait_us == 0:
+        next_arrival, wait, *_ = limit.take(arrival, now)
+        if wait == 0:
             moments.append(now)
-            arrival = step.arrival_us
+            arrival = next_arrival
     return moments
 
 
@@ -40,12 +40,12 @@ def test_the_wait_is_honest_to_the_microsecond(limit: Gcra, gaps: list[int]) -> 
     arrival, now = None, 0
     for gap in gaps:
         now += gap
-        step = limit.take(arrival, now)
-        if step.wait_us:
-            assert limit.take(arrival, now + step.wait_us - 1).wait_us == 1
-            assert limit.take(arrival, now + step.wait_us).wait_us == 0
+        next_arrival, wait, *_ = limit.take(arrival, now)
+        if wait:
+            assert limit.take(arrival, now + wait - 1)[1] == 1
+            assert limit.take(arrival, now + wait)[1] == 0
         else:
-            arrival = step.arrival_us
+            arrival = next_arrival
 
 
 @given(LIMITS, st.integers(0, 10**12))
@@ -54,10 +54,9 @@ def test_after_a_long_rest_the_whole_burst_is_there_again(limit: Gcra, start: in
     arrival = None
     for now in (start, start + 10**12):
         for _ in range(limit.burst):
-            step = limit.take(arrival, now)
-            assert step.wait_us == 0
-            arrival = step.arrival_us
-        assert limit.take(arrival, now).wait_us == limit.interval_us
+            arrival, wait, *_ = limit.take(arrival, now)
+            assert wait == 0
+        assert limit.take(arrival, now)[1] == limit.interval_us
 
 
 @given(LIMITS, GAPS, st.integers(0, 10**8))
@@ -66,8 +65,18 @@ def test_a_refused_call_costs_nothing(limit: Gcra, gaps: list[int], later: int) 
     arrival, now = None, 0
     for gap in gaps:
         now += gap
-        step = limit.take(arrival, now)
-        if step.wait_us:
-            assert limit.take(step.arrival_us, now + later) == limit.take(arrival, now + later)
+        next_arrival, wait, *_ = limit.take(arrival, now)
+        if wait:
+            assert limit.take(next_arrival, now + later) == limit.take(arrival, now + later)
         else:
-            arrival = step.arrival_us
+            arrival = next_arrival
+
+
+@given(LIMITS, GAPS)
+def test_what_a_call_leaves_is_what_stands_until_the_next_one(limit: Gcra, gaps: list[int]) -> None:
+    """Told with the call or asked for afterwards: it is the same."""
+    arrival, now = None, 0
+    for gap in gaps:
+        now += gap
+        arrival, _, remaining, reset = limit.take(arrival, now)
+        assert (remaining, reset) == limit.state(arrival, now)

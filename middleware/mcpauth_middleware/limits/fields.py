@@ -5,15 +5,17 @@ They tell what a client may still do, so that it need not run into a limit to fi
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from mcpauth_middleware.asgi import Event, Headers, Send
+    from mcpauth_middleware.asgi import Headers
     from mcpauth_middleware.limits.limiter import Debit, LimitState
+
+_ROUND_UP: Final = 0.9995
+"""To whole seconds, never too early, but for half a millisecond: so much may be left of calculation."""
 
 
 def rate_limit_fields(debits: Sequence[Debit], states: Sequence[LimitState]) -> Headers:
@@ -24,16 +26,11 @@ def rate_limit_fields(debits: Sequence[Debit], states: Sequence[LimitState]) -> 
     """
     if not debits:
         return []
-    policies = tuple([(debit.name, debit.quota, debit.window) for debit in debits])
+    policies, left = _fields(tuple(debits))
     if len(states) != len(debits):
-        return [_policy_field(policies)]
-    left = tuple(
-        [
-            (debit.name, state.remaining, _seconds(state.reset))
-            for debit, state in zip(debits, states, strict=True)
-        ]
-    )
-    return [_policy_field(policies), _left_field(left)]
+        return [policies]
+    told = [value for remaining, reset in states for value in (remaining, int(reset + _ROUND_UP))]
+    return [policies, (b"ratelimit", left % tuple(told))]
 
 
 def batch_fields(counted: Iterable[tuple[Debit, LimitState | None]]) -> Headers:
@@ -58,38 +55,16 @@ def _is_tighter(state: LimitState | None, than: LimitState | None) -> bool:
     return (state.remaining, -state.reset) < (than.remaining, -than.reset)
 
 
-def with_fields(send: Send, fields: Headers) -> Send:
-    """A `send` that adds the fields to the answer, whoever gives it."""
-    if not fields:
-        return send
-
-    def with_rate_limit(event: Event) -> Awaitable[None]:
-        if event["type"] == "http.response.start":
-            event = {**event, "headers": [*event.get("headers", ()), *fields]}
-        return send(event)
-
-    return with_rate_limit
-
-
 @lru_cache(1000)
-def _policy_field(policies: tuple[tuple[str, int, int], ...]) -> tuple[bytes, bytes]:
-    items = [f"{_string(name)};q={quota};w={window}" for name, quota, window in policies]
-    return b"ratelimit-policy", ", ".join(items).encode()
+def _fields(debits: tuple[Debit, ...]) -> tuple[tuple[bytes, bytes], bytes]:
+    """The field about the policies, and that about what is left of them, in which the numbers are missing."""
+    names = [_string(debit.name) for debit in debits]
+    policies = [f"{name};q={debit.quota};w={debit.window}" for name, debit in zip(names, debits, strict=True)]
+    left = [name.replace("%", "%%") + ";r=%d;t=%d" for name in names]
+    return (b"ratelimit-policy", ", ".join(policies).encode()), ", ".join(left).encode()
 
 
-@lru_cache(1000)
-def _left_field(left: tuple[tuple[str, int, int], ...]) -> tuple[bytes, bytes]:
-    items = [f"{_string(name)};r={remaining};t={seconds}" for name, remaining, seconds in left]
-    return b"ratelimit", ", ".join(items).encode()
-
-
-@lru_cache(1000)
 def _string(text: str) -> str:
     """A String of RFC 9651 §3.3.3; limits have names of visible ASCII."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _seconds(reset: float) -> int:
-    # As Retry-After is rounded: never too early, and without what is left of calculation.
-    return math.ceil(round(reset, 3))

@@ -10,16 +10,8 @@ Time is in whole microseconds. Integers keep the promise exactly, and fit the do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 MICROSECONDS = 1_000_000
-
-
-class Step(NamedTuple):
-    """What one call did: admitted when `wait_us` is 0; otherwise it would be after that time."""
-
-    arrival_us: int
-    wait_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +21,28 @@ class Gcra:
     interval_us: int
     burst: int
 
-    def take(self, arrival_us: int | None, now_us: int) -> Step:
-        """Count one call. `arrival_us` is what the last admitted call returned; None before the first."""
-        due_us = now_us if arrival_us is None else max(arrival_us, now_us)
-        next_us = due_us + self.interval_us
-        wait_us = next_us - self.burst * self.interval_us - now_us
-        if wait_us > 0:
-            return Step(due_us, wait_us)
-        return Step(next_us, 0)
+    def take(self, arrival_us: int | None, now_us: int) -> tuple[int, int, int, int]:
+        """Count one call; gives `(arrival_us, wait_us, remaining, reset_us)`.
+
+        `arrival_us` is what the last admitted call gave; None before the first. The call is admitted when
+        `wait_us` is 0; otherwise it would be after that time. `remaining` calls more may come at once;
+        `reset_us` is the time after which it is as if none had come, or where none may come, after which one
+        may.
+        """
+        interval_us = self.interval_us
+        due_us = now_us if arrival_us is None or arrival_us < now_us else arrival_us
+        room_us = self.burst * interval_us - (due_us - now_us)
+        if room_us < interval_us:
+            wait_us = interval_us - room_us
+            return due_us, wait_us, 0, wait_us
+        due_us += interval_us
+        room_us -= interval_us
+        remaining = room_us // interval_us
+        return due_us, 0, remaining, due_us - now_us if remaining else interval_us - room_us
 
     def state(self, arrival_us: int | None, now_us: int) -> tuple[int, int]:
-        """How many calls may come now, and the microseconds after which it is as if none had come.
-
-        Where none may come, it is the time after which one may.
-        """
+        """`remaining` and `reset_us` as long as no call comes."""
         due_us = now_us if arrival_us is None else max(arrival_us, now_us)
         room_us = self.burst * self.interval_us - (due_us - now_us)
-        if room_us >= self.interval_us:
-            return room_us // self.interval_us, due_us - now_us
-        return 0, self.interval_us - room_us
+        remaining = room_us // self.interval_us
+        return (remaining, due_us - now_us) if remaining > 0 else (0, self.interval_us - room_us)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
@@ -35,6 +35,10 @@ class Debit:
     window: int = 0
     """The rate as it was written: `quota` calls in `window` seconds."""
 
+    def __hash__(self) -> int:
+        """That of the key: it is a digest of all that makes the debit."""
+        return hash(self.key)
+
 
 class LimitState(NamedTuple):
     """What is left under one debit, once the call was counted or refused.
@@ -46,14 +50,13 @@ class LimitState(NamedTuple):
     reset: float
 
 
-@dataclass(frozen=True, slots=True)
-class LimitResult:
+class LimitResult(NamedTuple):
     """Whether the call may go on; if not, the seconds after which it may, and the limit that says so."""
 
     allowed: bool
     retry_after: float = 0.0
     limit: str | None = None
-    states: tuple[LimitState, ...] = field(default=(), compare=False)
+    states: tuple[LimitState, ...] = ()
     """One for each debit, in their order; a limiter that does not tell leaves them out."""
 
 

@@ -36,31 +36,30 @@ class MemoryLimiter:
         """Count the call under every debit, or under none if one of them refuses."""
         # Nothing in here awaits, so that no other call comes in between.
         now_us = round(self._now() * MICROSECONDS)
-        taken: dict[str, int] = {}
-        refused: tuple[int, Debit] | None = None
         arrivals = self._arrivals
+        taken: dict[str, int] = {}
+        states: list[LimitState] = []
+        refused: tuple[int, Debit] | None = None
         for debit in debits:
-            key, limit = debit.key, debit.limit
+            key = debit.key
             arrival_us = taken[key] if key in taken else arrivals.get(key)
-            taken[key], wait_us = limit.take(arrival_us, now_us)
+            taken[key], wait_us, remaining, reset_us = debit.limit.take(arrival_us, now_us)
+            states.append(LimitState(remaining, reset_us / MICROSECONDS))
             if wait_us and (refused is None or wait_us > refused[0]):
                 refused = (wait_us, debit)
         if refused is not None:
             wait_us, debit = refused
             # One more, for what rounding the caller's clock may take away.
-            return LimitResult(
-                allowed=False,
-                retry_after=(wait_us + 1) / MICROSECONDS,
-                limit=debit.name,
-                states=_states(debits, self._arrivals, now_us),
-            )
+            retry_after = (wait_us + 1) / MICROSECONDS
+            states = _states(debits, arrivals, now_us)
+            return LimitResult(allowed=False, retry_after=retry_after, limit=debit.name, states=tuple(states))
         self._keep(taken, now_us)
-        return LimitResult(allowed=True, states=_states(debits, taken, now_us))
+        return LimitResult(allowed=True, states=tuple(states))
 
     def _keep(self, taken: dict[str, int], now_us: int) -> None:
-        for key, arrival_us in taken.items():
+        for key in taken:
             self._arrivals.pop(key, None)
-            self._arrivals[key] = arrival_us
+        self._arrivals.update(taken)
         if len(self._arrivals) > self._max_keys:
             self._make_room(now_us)
 
@@ -75,9 +74,9 @@ class MemoryLimiter:
                 del self._arrivals[key]
 
 
-def _states(debits: Sequence[Debit], arrivals: Mapping[str, int], now_us: int) -> tuple[LimitState, ...]:
+def _states(debits: Sequence[Debit], arrivals: Mapping[str, int], now_us: int) -> list[LimitState]:
     states: list[LimitState] = []
     for debit in debits:
         remaining, reset_us = debit.limit.state(arrivals.get(debit.key), now_us)
         states.append(LimitState(remaining, reset_us / MICROSECONDS))
-    return tuple(states)
+    return states
