@@ -7,7 +7,8 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final
 
 from mcpauth_middleware.message.refusal import (
     HEADER_MISMATCH,
@@ -23,11 +24,25 @@ PROTOCOL_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 MAX_PROTOCOL_VERSION_LENGTH = 64
 
 _SINGLE = frozenset({b"content-type", b"content-encoding"})
-_USUAL = {
-    name.encode(): name
-    for name in ("content-type", "mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id")
+_USUAL: dict[bytes, str | None] = {
+    b"content-type": "content-type",
+    b"mcp-protocol-version": "mcp-protocol-version",
+    b"mcp-method": "mcp-method",
+    b"mcp-name": "mcp-name",
+    b"mcp-session-id": "mcp-session-id",
+    # These say nothing of the message.
+    b"accept": None,
+    b"accept-encoding": None,
+    b"authorization": None,
+    b"connection": None,
+    b"content-length": None,
+    b"host": None,
+    b"user-agent": None,
 }
+"""What nearly every request has, as it is spelt there."""
 _JSON = "application/json"
+_NO_META: Mapping[str, Any] = MappingProxyType({})
+_ABSENT: Final = object()
 _CHARSET = re.compile(r";\s*charset\s*=\s*([^;]*)", re.IGNORECASE)
 _ENCODED = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _PRINTABLE = re.compile(r"[\x20-\x7e\t]*")
@@ -40,17 +55,19 @@ def single_headers(headers: Headers) -> dict[str, str]:
         MessageRefused: one of them is there twice. Some readers take the first copy, some the last.
     """
     found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        key = _USUAL.get(raw_name)
+    for name, value in headers:
+        key = _USUAL[name] if name in _USUAL else _unusual(name)
         if key is None:
-            name = raw_name.lower()
-            if name[:4] != b"mcp-" and name not in _SINGLE:
-                continue
-            key = name.decode("latin-1")
+            continue
         if key in found:
             raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
-        found[key] = raw_value.decode("latin-1")
+        found[key] = value.decode("latin-1")
     return found
+
+
+def _unusual(raw_name: bytes) -> str | None:
+    name = raw_name.lower()
+    return name.decode("latin-1") if name.startswith(b"mcp-") or name in _SINGLE else None
 
 
 def protocol_version(headers: Mapping[str, str]) -> str:
@@ -115,36 +132,37 @@ def require_agreement(
     speak both send them with an old `initialize` as well; one that lies is refused, since someone on the
     way may believe it.
 
+    `params._meta`, where it is there, is an object.
+
     Raises:
         MessageRefused: they differ, or one is missing.
     """
-    required = is_request and is_modern(version)
-    _check_version(params, version, required=required)
-    _check("Mcp-Method", headers.get("mcp-method"), method, required=required)
+    required = is_request and version not in HANDSHAKE_REVISIONS
+    meta: Mapping[str, Any] = params.get("_meta", _NO_META)
+    if meta.get(PROTOCOL_VERSION_KEY, _ABSENT) != version:
+        _differs_in_version(meta, required=required)
+    sent = headers.get("mcp-method")
+    if sent != method:
+        _differs("Mcp-Method", sent, required=required)
     if row is not None and row.mirrored is not None:
         name = headers.get("mcp-name")
         value = None if name is None else decoded("Mcp-Name", name)
-        _check("Mcp-Name", value, params.get(row.mirrored), required=required)
+        if value is None or value != params.get(row.mirrored):
+            _differs("Mcp-Name", value, required=required)
 
 
-def _check_version(params: Mapping[str, Any], version: str, *, required: bool) -> None:
-    meta = params.get("_meta")
-    members = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
-    if PROTOCOL_VERSION_KEY not in members:
-        if required:
-            raise MessageRefused(INVALID_PARAMS, f"params._meta must hold {PROTOCOL_VERSION_KEY}")
-        return
-    if members[PROTOCOL_VERSION_KEY] != version:
+def _differs_in_version(meta: Mapping[str, Any], *, required: bool) -> None:
+    if PROTOCOL_VERSION_KEY in meta:
         raise MessageRefused(HEADER_MISMATCH, "MCP-Protocol-Version does not match the body")
+    if required:
+        raise MessageRefused(INVALID_PARAMS, f"params._meta must hold {PROTOCOL_VERSION_KEY}")
 
 
-def _check(name: str, header: str | None, value: object, *, required: bool) -> None:
-    if header is None:
-        if required:
-            raise MessageRefused(HEADER_MISMATCH, f"{name} is missing")
-        return
-    if header != value:
+def _differs(name: str, header: str | None, *, required: bool) -> None:
+    if header is not None:
         raise MessageRefused(HEADER_MISMATCH, f"{name} does not match the body")
+    if required:
+        raise MessageRefused(HEADER_MISMATCH, f"{name} is missing")
 
 
 def decoded(name: str, value: str) -> str:
@@ -153,7 +171,7 @@ def decoded(name: str, value: str) -> str:
     Raises:
         MessageRefused: it holds what a header must not, or is no canonical base64 of UTF-8.
     """
-    if not _PRINTABLE.fullmatch(value):
+    if not (value.isascii() and value.isprintable()) and not _PRINTABLE.fullmatch(value):
         raise MessageRefused(HEADER_MISMATCH, f"{name} holds a character that must be encoded")
     match = _ENCODED.fullmatch(value) if value.startswith("=?") else None
     if match is None:

@@ -124,10 +124,8 @@ def check_stream_request(headers: Headers) -> str:
 
 def _id(envelope: Mapping[str, Any]) -> str | int | None:
     value: object = envelope.get("id")
-    # `bool` is a subclass of `int`.
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and len(value) <= MAX_ID_LENGTH:
+    # Exactly: `bool` is a subclass of `int`.
+    if type(value) is int or (type(value) is str and len(value) <= MAX_ID_LENGTH):
         return value
     # JSON-RPC §5: an error about a message whose id was not readable has the id null.
     if value is None and ("id" not in envelope or "error" in envelope):

@@ -51,16 +51,19 @@ def parse(document: bytes) -> object:
         raise StrictJsonError("not valid JSON") from None
     if end != len(text):
         raise StrictJsonError("not valid JSON")
-    _refuse_depth(document)
-    _refuse_lone_surrogates(text, value)
+    # Only what opens can be too deep, and only an escape can make a surrogate: decoding refused the raw ones.
+    if document.count(b"[") + document.count(b"{") > MAX_DEPTH:
+        _refuse_depth(document)
+    if "\\u" in text:
+        _refuse_lone_surrogates(text, value)
     return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
-    if len(members) != len(pairs):
-        raise StrictJsonError("an object has the same key twice")
-    return members
+    if len(members) == len(pairs):
+        return members
+    raise StrictJsonError("an object has the same key twice")
 
 
 def _integer(literal: str) -> int:
@@ -83,8 +86,6 @@ def _constant(_literal: str) -> NoReturn:
 
 
 def _refuse_depth(document: bytes) -> None:
-    if document.count(b"[") + document.count(b"{") <= MAX_DEPTH:
-        return
     # Only for valid JSON, where every string ends: on anything else the pattern could take quadratic time.
     steps = array("b", _STRING.sub(b"", document).translate(_STEPS, _NOT_BRACKETS))
     if max(accumulate(steps), default=0) > MAX_DEPTH:
@@ -92,8 +93,7 @@ def _refuse_depth(document: bytes) -> None:
 
 
 def _refuse_lone_surrogates(text: str, value: object) -> None:
-    # Decoding UTF-8 already refused the raw ones; only an escape can still make one.
-    if "\\u" not in text or ("\\ud" not in text and "\\uD" not in text):
+    if "\\ud" not in text and "\\uD" not in text:
         return
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
