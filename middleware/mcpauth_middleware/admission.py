@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcpauth_middleware.catalogue.param_agreement import has_param_headers, require_param_agreement
+from mcpauth_middleware.catalogue.param_agreement import PARAM_HEADERS, require_param_agreement
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.errors import Denied, InsufficientScope, RateLimited
 from mcpauth_middleware.exchange import Call
 from mcpauth_middleware.limits import Debits
-from mcpauth_middleware.limits.fields import rate_limit_fields, with_fields
+from mcpauth_middleware.limits.fields import rate_limit_fields
 from mcpauth_middleware.limits.rate_limit import called_tool
 from mcpauth_middleware.membership import tenant_of
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.policy.facts import Context
+from mcpauth_middleware.response_headers import adding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.catalogue.fetching import ToolFetcher
     from mcpauth_middleware.catalogue.strict_arguments import StrictArguments
     from mcpauth_middleware.exchange import Exchange
-    from mcpauth_middleware.limits import Limiter, RateLimit
+    from mcpauth_middleware.limits import Debit, Limiter, RateLimit
     from mcpauth_middleware.message import Message
     from mcpauth_middleware.policy import Decision, Policy
     from mcpauth_middleware.principal import Principal
@@ -73,7 +74,7 @@ class Admission:
         """Ask the policy; that more scopes would help is told in the decision, since a batch adds them up."""
         exchange.message = message
         view = CatalogueView(self._catalogue, principal, message)
-        context = Context(address=exchange.address, now=self._now(), tool=view.tool_facts)
+        context = Context(exchange.address, self._now(), view.tool_facts)
         decision = self._policy.decide(message, principal, context)
         if view.unknown:
             # Only now is it clear that the decision needs to know the tool.
@@ -82,7 +83,7 @@ class Admission:
             decision = self._policy.decide(message, principal, context)
         exchange.decision = decision
         called = called_tool(message)
-        exchange.tool = None if called is None else view.tool_facts(called)
+        exchange.definition = None if called is None else view.definition(called)
         if events := self._policy.take_events():
             await self._recorder.happened(events)
         return decision
@@ -101,19 +102,22 @@ class Admission:
         decision = exchange.decision
         if decision is None or decision.effect != "allow":
             raise Denied("not_judged" if decision is None else decision.reason)
-        await self._check_param_headers(exchange, message, principal)
+        if exchange.definition is not None or exchange.sent.any_of(PARAM_HEADERS):
+            await self._check_param_headers(exchange, message, principal)
         tenant = tenant_of(principal, self._policy) if self._by_tenant else None
-        debits = self._debits.of(message, principal, exchange.address, tenant=tenant)
-        result = await self._limiter.take(debits)
-        told = result.states if len(result.states) == len(debits) else [None] * len(debits)
-        exchange.counted = tuple(zip(debits, told, strict=True))
-        exchange.send = with_fields(exchange.send, rate_limit_fields(debits, result.states))
-        if not result.allowed:
-            raise RateLimited(result.limit, retry_after=result.retry_after)
+        if debits := self._debits.of(message, principal, exchange.address, tenant=tenant):
+            await self._count(debits, exchange)
         if self._strict_arguments is not None:
             await self._check_arguments(self._strict_arguments, exchange, message, principal, size=len(body))
         intent = await self._recorder.intent(message, principal, decision, exchange)
         return Call(principal, message, body, intent)
+
+    async def _count(self, debits: Sequence[Debit], exchange: Exchange) -> None:
+        result = await self._limiter.take(debits)
+        exchange.debits, exchange.limit_states = debits, result.states
+        exchange.edits.append(adding(rate_limit_fields(debits, result.states)))
+        if not result.allowed:
+            raise RateLimited(result.limit, retry_after=result.retry_after)
 
     async def _check_param_headers(self, exchange: Exchange, message: Message, principal: Principal) -> None:
         tool = called_tool(message)
@@ -121,8 +125,6 @@ class Admission:
             return
         view = CatalogueView(self._catalogue, principal, message)
         definition = view.definition(tool)
-        if definition is None and not has_param_headers(exchange.headers):
-            return  # nothing to hold against anything
         if view.unknown:
             # Who sends them has read the tool's definition, if not through here or not just now.
             await self._fetcher.fetch(tool, exchange, message, principal)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.asgi import ASGIApp, Event, Receive, Scope, Send
     from mcpauth_middleware.background import Background
+    from mcpauth_middleware.bearer import Credentials
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.principal import Principal
     from mcpauth_middleware.streams import OpenStreams
@@ -53,25 +54,26 @@ class Authentication:
             Unavailable: it cannot be told now.
         """
         try:
-            return await self._principal(exchange)
+            credentials = self._credentials(exchange)
+            principal = await self._verifier.verify(credentials.token)
+            self._dpop.check(credentials, principal, exchange)
+            if (revocations := self._revocation_lists.get(principal.issuer)) is not None:
+                await revocations.check(principal)
         except UseDpopNonce:
             raise  # no failure: the client could not know the nonce
         except (MissingToken, InvalidToken, InvalidRequest):
             await self._failures.count(exchange.address)
             raise
+        if self._upstream is not None:
+            self._upstream.keep(principal, credentials.token)
+        return principal
 
-    async def _principal(self, exchange: Exchange) -> Principal:
+    def _credentials(self, exchange: Exchange) -> Credentials:
         credentials = read_credentials(exchange.sent, exchange.scope.get("query_string", b""))
         if credentials.scheme == "DPoP" and self._dpop.mode == "off":
             raise MissingToken
         exchange.scheme = credentials.scheme
-        principal = await self._verifier.verify(credentials.token)
-        self._dpop.check(credentials, principal, exchange)
-        if (revocations := self._revocation_lists.get(principal.issuer)) is not None:
-            await revocations.check(principal)
-        if self._upstream is not None:
-            self._upstream.keep(principal, credentials.token)
-        return principal
+        return credentials
 
     async def lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the application's lifespan through; before it has ended, end what runs in the background."""

@@ -11,7 +11,7 @@ Nothing runs when any member lacks scopes: one challenge then names the scopes o
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,9 +19,10 @@ import anyio
 from mcpauth_middleware.collected import MAX_RESPONSE_BYTES, CollectedResponse
 from mcpauth_middleware.errors import Denied, Refused, Unavailable
 from mcpauth_middleware.internal import ask
-from mcpauth_middleware.limits.fields import batch_fields, with_fields
+from mcpauth_middleware.limits.fields import batch_fields
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.refusal import INTERNAL_ERROR
+from mcpauth_middleware.response_headers import adding
 from mcpauth_middleware.responses import BatchAnswer
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Batches:
             raise
         finally:
             counted = [each for part in parts for each in part.exchange.counted]
-            exchange.send = with_fields(exchange.send, batch_fields(counted))
+            exchange.edits.append(adding(batch_fields(counted)))
         return parts
 
     async def run(self, parts: Sequence[Part], exchange: Exchange) -> None:
@@ -139,7 +140,7 @@ class Batches:
         except (Refused, MessageRefused) as refused:
             await self._refuse(part, refused)
         else:
-            part.call = replace(call, must_be_readable=True)
+            part.call = call._replace(must_be_readable=True)
 
     async def _may_still_run(self, part: Part, call: Call) -> bool:
         """Decide again: the members before it may have changed the tools, or taken until the token's end."""
@@ -199,9 +200,7 @@ class Batches:
 
 
 def _own_exchange(exchange: Exchange, member: Member) -> Exchange:
-    if member.message is None:
-        return replace(exchange, message=None)
-    return exchange.member(member.message, member.body, exchange.send)
+    return exchange.but() if member.message is None else exchange.member(member.message, member.body)
 
 
 def _no_answer(request_id: str | int) -> dict[str, Any]:

@@ -18,7 +18,10 @@ async def read_body(receive: Receive, sent: RequestHeaders, *, limit: int) -> by
         ContentTooLarge: it is longer than `limit`, as it says or as it comes.
         ClientDisconnected: it ended early.
     """
-    _check_declared_length(sent, limit)
+    for value in sent.all(b"content-length"):
+        # More digits than any limit has: not worth parsing.
+        if value.isdigit() and (len(value) > 18 or int(value) > limit):
+            raise ContentTooLarge("body_size")
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -46,10 +49,3 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return first.pop() if first else await receive()
 
     return receive_again
-
-
-def _check_declared_length(sent: RequestHeaders, limit: int) -> None:
-    for value in sent.all(b"content-length"):
-        # More digits than any limit has: not worth parsing.
-        if value.isdigit() and (len(value) > 18 or int(value) > limit):
-            raise ContentTooLarge("body_size")

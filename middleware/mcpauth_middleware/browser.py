@@ -15,10 +15,11 @@ from mcpauth_middleware.resource import is_loopback_host, origin_of
 from mcpauth_middleware.responses import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Sequence
 
-    from mcpauth_middleware.asgi import Event, Send
+    from mcpauth_middleware.asgi import Headers
     from mcpauth_middleware.request_headers import RequestHeaders
+    from mcpauth_middleware.response_headers import Edit
 
 METHODS = ("GET", "HEAD", "POST", "DELETE")
 """What Streamable HTTP uses, and HEAD."""
@@ -100,9 +101,9 @@ def check_method(method: str) -> None:
         raise MethodNotAllowed("method")
 
 
-def is_preflight(method: str, sent: RequestHeaders) -> bool:
-    """Whether a browser asks if a page may send a request: such a question never carries a token."""
-    return method == "OPTIONS" and b"origin" in sent and b"access-control-request-method" in sent
+def is_preflight(sent: RequestHeaders) -> bool:
+    """Whether by an OPTIONS request a browser asks if a page may send another: it never carries a token."""
+    return b"origin" in sent and b"access-control-request-method" in sent
 
 
 def preflight(sent: RequestHeaders) -> Answer:
@@ -119,10 +120,8 @@ def preflight(sent: RequestHeaders) -> Answer:
     )
 
 
-def readable_by(origin: str | None, send: Send) -> Send:
-    """A `send` that lets pages of this origin read the answer, and replaces what the application said."""
-    if origin is None:
-        return send
+def readable_by(origin: str) -> Edit:
+    """Lets pages of this origin read the answer, and replaces what the application said."""
     ours = [
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-expose-headers", _EXPOSED),
@@ -134,11 +133,8 @@ def readable_by(origin: str | None, send: Send) -> Send:
         b"access-control-expose-headers",
     }
 
-    def with_cors(event: Event) -> Awaitable[None]:
-        if event["type"] == "http.response.start":
-            kept = [(name, value) for name, value in event.get("headers", ()) if name.lower() not in replaced]
-            event = {**event, "headers": [*kept, *ours]}
-        return send(event)
+    def with_cors(headers: Headers) -> Headers:
+        return [*((name, value) for name, value in headers if name.lower() not in replaced), *ours]
 
     return with_cors
 

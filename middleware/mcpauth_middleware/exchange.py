@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from copy import copy
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mcpauth_middleware.body import replayed
+from mcpauth_middleware.catalogue.changes import ChangeWatch
 from mcpauth_middleware.request_headers import RequestHeaders
+from mcpauth_middleware.response_headers import edited, is_event_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mcpauth_middleware.asgi import Event, Headers, Receive, Scope, Send
     from mcpauth_middleware.audit.event import Intent
     from mcpauth_middleware.bearer import Scheme
+    from mcpauth_middleware.catalogue.definition import ToolDefinition
     from mcpauth_middleware.limits import Debit, LimitState
     from mcpauth_middleware.message import Message
     from mcpauth_middleware.policy import Decision
     from mcpauth_middleware.policy.facts import ToolFacts
     from mcpauth_middleware.principal import Principal
+    from mcpauth_middleware.response_headers import Edit
 
 _CLIENT_ERROR = 400
 SESSION_ID = b"mcp-session-id"
@@ -27,18 +31,9 @@ OF_THE_BODY = frozenset(
 )
 
 
-@dataclass(slots=True)
 class Exchange:
     """A request, and what the steps so far have found out about it: what a refusal is recorded with."""
 
-    scope: Scope
-    receive: Receive
-    send: Send
-    headers: Headers
-    sent: RequestHeaders
-    """The headers as they came; `headers` are those that the application will see."""
-    method: str
-    started_at: float
     session: str | None = None
     """The id of the session that the request is of, in revisions that have sessions."""
     scheme: Scheme = "Bearer"
@@ -46,38 +41,60 @@ class Exchange:
     principal: Principal | None = None
     message: Message | None = None
     decision: Decision | None = None
-    tool: ToolFacts | None = None
+    definition: ToolDefinition | None = None
     """What the server says of the tool that is called."""
-    counted: Sequence[tuple[Debit, LimitState | None]] = ()
-    """Under which limits the message was counted, and what that left of each."""
+    debits: Sequence[Debit] = ()
+    """What the message was counted under."""
+    limit_states: Sequence[LimitState] = ()
+    """What that left of each."""
     members: tuple[Exchange, ...] = ()
     """The exchanges of a batch's members: refused together, each is still recorded by itself."""
 
-    @classmethod
-    def of(cls, scope: Scope, receive: Receive, send: Send, *, started_at: float) -> Exchange:
-        """The exchange of a fresh request."""
-        headers = [(bytes(name).lower(), value) for name, value in scope["headers"]]
-        sent = RequestHeaders(headers)
-        exchange = cls(scope, receive, send, headers, sent, scope["method"], started_at)
-        if session := sent.all(SESSION_ID):
-            exchange.session = session[0].decode("latin-1")
-        return exchange
+    def __init__(self, scope: Scope, receive: Receive, send: Send, started_at: float) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.edits: list[Edit] = []
+        """What `send` changes in the header of the answer."""
+        self.send = edited(send, self.edits)
+        self.method: str = scope["method"]
+        self.started_at = started_at
+        client = scope.get("client")
+        self.address: str | None = client[0] if client else None
+        """The address the request came from, as the server tells it."""
+        self.sent = RequestHeaders(scope["headers"])
+        """The headers as they came; `headers` are those that the application will see."""
+        self.headers = self.sent.fields
+        if session := self.sent.all(SESSION_ID):
+            self.session = session[0].decode("latin-1")
+
+    def but(self, *, headers: Headers | None = None, message: Message | None = None) -> Exchange:
+        """The same with other headers or another message, whose answer is another one."""
+        other = copy(self)
+        other.headers = self.headers if headers is None else headers
+        other.message = message
+        other.edits = []
+        return other
 
     @property
-    def address(self) -> str | None:
-        """The address the request came from, as the server tells it."""
-        client = self.scope.get("client")
-        return client[0] if client else None
+    def counted(self) -> list[tuple[Debit, LimitState | None]]:
+        """Under which limits the message was counted, and what that left of each, where the limiter tells."""
+        if len(self.limit_states) != len(self.debits):
+            return [(debit, None) for debit in self.debits]
+        return list(zip(self.debits, self.limit_states, strict=True))
 
-    def member(self, message: Message, body: bytes, send: Send) -> Exchange:
+    @property
+    def tool(self) -> ToolFacts | None:
+        """What a policy may know of the tool that is called."""
+        return None if self.definition is None else self.definition.facts
+
+    def member(self, message: Message, body: bytes) -> Exchange:
         """The exchange of one message of this request's batch, as if it had come alone."""
         headers = [(name, value) for name, value in self.headers if name not in OF_THE_BODY]
         headers.append((b"content-length", b"%d" % len(body)))
-        return replace(self, send=send, headers=headers, message=message)
+        return self.but(headers=headers, message=message)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request that may run. A stream or the end of a session (GET, DELETE) has no message."""
 
     principal: Principal
@@ -94,24 +111,33 @@ class Call:
 
 
 class WatchedResponse:
-    """A `send` that passes everything on as it comes and remembers how the response ended."""
+    """A `send` that passes everything on as it comes and remembers how the response ended.
 
-    def __init__(self, send: Send) -> None:
+    `changed` is called when the server says in an event stream that its tools have changed.
+    """
+
+    __slots__ = ("_broken", "_changed", "_complete", "_send", "status")
+
+    def __init__(self, send: Send, *, changed: Callable[[], None]) -> None:
         self._send = send
+        self._changed = changed
         self._complete = False
         self._broken = False
         self.status: int | None = None
 
     async def __call__(self, event: Event) -> None:
         """Pass one event on."""
-        if event["type"] == "http.response.start":
+        kind = event["type"]
+        if kind == "http.response.start":
             self.status = event["status"]
+            if is_event_stream(event):
+                self._send = ChangeWatch(self._send, changed=self._changed)
         try:
             await self._send(event)
         except Exception:
             self._broken = True  # the client is gone; the application did nothing wrong
             raise
-        if event["type"] == "http.response.body" and not event.get("more_body", False):
+        if kind == "http.response.body" and not event.get("more_body", False):
             self._complete = True
 
     def result(self, *, raised: bool) -> Literal["ok", "error", "aborted"]:

@@ -14,30 +14,28 @@ from mcpauth_middleware.principal import SCOPE_KEY, principal_var
 if TYPE_CHECKING:
     from mcpauth_middleware.asgi import Headers, Scope
     from mcpauth_middleware.exchange import Call, Exchange
-    from mcpauth_middleware.principal import Principal
 
 _CREDENTIALS = frozenset({b"authorization", b"dpop"})
 _CREDENTIALS_AND_CODING = _CREDENTIALS | {b"accept-encoding"}
 
 
-def signed_in(exchange: Exchange, call: Call) -> SignedIn:
-    """The scope for the application, and the time in which `current_principal()` answers."""
-    scope = {**exchange.scope, "headers": _headers(exchange, call), SCOPE_KEY: call.principal}
-    return SignedIn(scope, call.principal)
-
-
 class SignedIn:
-    """That time, as a context manager that gives the scope."""
+    """The time in which `current_principal()` answers; it gives the scope for the application."""
 
-    def __init__(self, scope: Scope, principal: Principal) -> None:
-        self._scope = scope
-        self._principal = principal
+    __slots__ = ("_before", "_call", "_exchange", "_sdk_before")
+
+    def __init__(self, exchange: Exchange, call: Call) -> None:
+        self._exchange = exchange
+        self._call = call
 
     def __enter__(self) -> Scope:
         """Begin it."""
-        self._before = principal_var.set(self._principal)
-        self._sdk_before = mcp_sdk.sign_in(self._scope, self._principal)
-        return self._scope
+        exchange, call = self._exchange, self._call
+        principal = call.principal
+        scope = {**exchange.scope, "headers": _headers(exchange, call), SCOPE_KEY: principal}
+        self._before = principal_var.set(principal)
+        self._sdk_before = mcp_sdk.sign_in(scope, principal)
+        return scope
 
     def __exit__(self, *_: object) -> None:
         """End it."""

@@ -7,7 +7,6 @@ sees it like any other: with the principal, without the token.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,7 +14,7 @@ import anyio
 from mcpauth_middleware.body import replayed
 from mcpauth_middleware.collected import CollectedResponse
 from mcpauth_middleware.exchange import OF_THE_BODY, Call
-from mcpauth_middleware.forward import signed_in
+from mcpauth_middleware.forward import SignedIn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +37,7 @@ async def ask(
 ) -> CollectedResponse:
     """Send the application a message of our own; `headers` are added to those of the exchange."""
     body = json.dumps(message, separators=(",", ":")).encode()
-    own = replace(exchange, headers=[*_kept(exchange.headers, body), *(headers or ())])
+    own = exchange.but(headers=[*_kept(exchange.headers, body), *(headers or ())])
     request_id = message.get("id") if "method" in message else None
     collected = CollectedResponse(request_id)
     done = anyio.Event()
@@ -47,7 +46,7 @@ async def ask(
         await done.wait()
         return {"type": "http.disconnect"}
 
-    with signed_in(own, Call(principal, body=body, must_be_readable=True)) as scope:
+    with SignedIn(own, Call(principal, body=body, must_be_readable=True)) as scope:
         try:
             await app(scope, replayed(body, receive), collected)
         finally:

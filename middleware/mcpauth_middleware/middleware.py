@@ -211,27 +211,25 @@ class McpAuthMiddleware:
         """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._authentication.lifespan(self._app, scope, receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
+            return
+        if scope["type"] != "http":
             await refuse_websocket(receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         path, app_path = request_paths(scope)
-        if not self.metadata.paths.isdisjoint((path, app_path)):
+        if path in self.metadata.paths or app_path in self.metadata.paths:
             await self.metadata.answer(scope["method"]).send(send, head=scope["method"] == "HEAD")
         elif self._public.match(path, app_path):
             await self._app(without_token(scope), receive, send)
         elif app_path.startswith("/.well-known/"):
             await NOT_FOUND.send(send)
         else:
-            await self._protected(Exchange.of(scope, receive, send, started_at=self._now()))
+            await self._protected(Exchange(scope, receive, send, self._now()))
 
     async def _protected(self, exchange: Exchange) -> None:
         try:
-            origin = self._browser.check(exchange.sent)
-            exchange.send = readable_by(origin, exchange.send)
-            if is_preflight(exchange.method, exchange.sent):
+            if (origin := self._browser.check(exchange.sent)) is not None:
+                exchange.edits.append(readable_by(origin))
+            if exchange.method == "OPTIONS" and is_preflight(exchange.sent):
                 await preflight(exchange.sent).send(exchange.send)
                 return
             run = await self._admit(exchange)

@@ -13,19 +13,27 @@ if TYPE_CHECKING:
 class RequestHeaders:
     """Finds headers by their lower-case names."""
 
-    def __init__(self, headers: Headers) -> None:
-        self._headers = headers
-        self._last = dict(headers)
-        self._are_single = len(self._last) == len(headers)
+    __slots__ = ("_are_single", "_last", "fields")
+
+    def __init__(self, raw: Headers) -> None:
+        # A server should have made them lower-case.
+        self.fields = [(name.lower(), value) for name, value in raw]
+        self._last = dict(self.fields)
+        self._are_single = len(self._last) == len(self.fields)
 
     def __contains__(self, name: bytes) -> bool:
         """Whether the request has such a header."""
         return name in self._last
 
+    def any_of(self, prefix: bytes) -> bool:
+        """Whether the name of a header begins so."""
+        return b"\n" + prefix in b"\n" + b"\n".join(self._last)
+
     def all(self, name: bytes) -> Sequence[bytes]:
         """The value of each header of this name, in their order."""
-        if name not in self._last:
+        value = self._last.get(name)
+        if value is None:
             return ()
         if self._are_single:
-            return (self._last[name],)
-        return [value for known, value in self._headers if known == name]
+            return (value,)
+        return [value for known, value in self.fields if known == name]

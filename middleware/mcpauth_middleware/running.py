@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcpauth_middleware.catalogue.changes import ChangeWatch
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.exchange import WatchedResponse
-from mcpauth_middleware.forward import signed_in
+from mcpauth_middleware.forward import SignedIn
 from mcpauth_middleware.message import ListFilter, list_item_target
 from mcpauth_middleware.policy.facts import Context
 
@@ -44,11 +43,11 @@ class Runner:
 
     async def run(self, call: Call, exchange: Exchange) -> None:
         """Run the call and send its answer; its outcome is recorded however it ends."""
-        watched = WatchedResponse(exchange.send)
+        watched = WatchedResponse(exchange.send, changed=self._catalogue.forget)
         result: Outcome = "aborted"  # which it stays when the request is cancelled
         try:
             send = self._filtered(call, exchange, watched)
-            with signed_in(exchange, call) as scope:
+            with SignedIn(exchange, call) as scope:
                 await self._app(scope, call.receive(exchange.receive), send)
             result = watched.result(raised=False)
         except Exception:
@@ -60,15 +59,15 @@ class Runner:
 
     def _filtered(self, call: Call, exchange: Exchange, send: Send) -> Send:
         message, is_stream = call.message, exchange.method == "GET"
-        if is_stream or (message is not None and message.lists is not None):
-            send = ListFilter(
-                send,
-                visible=self._visible(call, exchange),
-                lists=message.lists if message is not None else None,
-                stream=is_stream,
-                request_id=message.id if message is not None else None,
-            )
-        return ChangeWatch(send, changed=self._catalogue.forget)
+        if not is_stream and (message is None or message.lists is None):
+            return send
+        return ListFilter(
+            send,
+            visible=self._visible(call, exchange),
+            lists=message.lists if message is not None else None,
+            stream=is_stream,
+            request_id=message.id if message is not None else None,
+        )
 
     def _visible(self, call: Call, exchange: Exchange) -> Visible:
         message, principal = call.message, call.principal

@@ -12,14 +12,13 @@ import base64
 import hmac
 import json
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcpauth_middleware.exchange import SESSION_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    from mcpauth_middleware.asgi import Event, Headers, Send
+    from mcpauth_middleware.asgi import Headers
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.principal import Principal
 
@@ -53,7 +52,7 @@ class SessionBinding:
             ]
             own = next(value for name, value in exchange.headers if name == SESSION_ID)
             exchange.session = own.decode("latin-1")
-        exchange.send = self._tagging(exchange.send, principal)
+        exchange.edits.append(partial(self._tag_all, principal))
 
     def _own_id(self, presented: bytes, principal: Principal) -> bytes:
         tag, _, own = presented.partition(_SEPARATOR)
@@ -61,20 +60,13 @@ class SessionBinding:
         # On a mismatch: an id that no server has, since nobody else can make it.
         return own if hmac.compare_digest(tag, expected) else self._tag(presented, principal)
 
-    def _tagging(self, send: Send, principal: Principal) -> Send:
-        def tagged(event: Event) -> Awaitable[None]:
-            if event["type"] == "http.response.start":
-                headers: Headers = list(event.get("headers", ()))
-                if SESSION_ID in [name.lower() for name, _ in headers]:
-                    event = {**event, "headers": [self._tagged(*header, principal) for header in headers]}
-            return send(event)
-
-        return tagged
-
-    def _tagged(self, name: bytes, value: bytes, principal: Principal) -> tuple[bytes, bytes]:
-        if name.lower() != SESSION_ID:
-            return name, value
-        return name, self._tag(value, principal) + _SEPARATOR + value
+    def _tag_all(self, principal: Principal, headers: Headers) -> Headers:
+        if SESSION_ID not in [name.lower() for name, _ in headers]:
+            return headers
+        return [
+            (name, self._tag(value, principal) + _SEPARATOR + value if name.lower() == SESSION_ID else value)
+            for name, value in headers
+        ]
 
     def _tag(self, own: bytes, principal: Principal) -> bytes:
         who = json.dumps([principal.issuer, principal.subject, principal.client_id]).encode()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mcpauth_middleware.background import SharedRun
+from mcpauth_middleware.response_headers import is_event_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +113,22 @@ class LimitedResponse:
     comes to that.
     """
 
+    __slots__ = (
+        "_cancelled",
+        "_finishing",
+        "_is_complete",
+        "_receive",
+        "_send",
+        "_sending",
+        "_streams",
+        "_task",
+        "_waiting",
+        "cancel_at",
+        "ends_at",
+        "is_ended",
+        "principal",
+    )
+
     def __init__(
         self, principal: Principal, exchange: Exchange, *, streams: OpenStreams, ends_at: float
     ) -> None:
@@ -138,6 +155,8 @@ class LimitedResponse:
     ) -> bool:
         """It has returned, or was made to."""
         self._streams.discard(self)
+        if error is None and not self.is_ended:
+            return False
         was_cancelled_here = self._take_back() and kind is asyncio.CancelledError
         if self.is_ended and (error is None or was_cancelled_here):
             # The application may have left without a word; for the server that would be a broken response.
@@ -162,9 +181,10 @@ class LimitedResponse:
         """Pass an event on, until the stream has ended: what comes then reaches nobody."""
         if self.is_ended:
             return
-        if event["type"] == "http.response.start" and _is_event_stream(event):
+        kind = event["type"]
+        if kind == "http.response.start" and is_event_stream(event):
             self._streams.add(self)
-        elif event["type"] == "http.response.body":
+        elif kind == "http.response.body":
             self._is_complete = not event.get("more_body", False)
         self._sending += 1
         try:
@@ -199,10 +219,3 @@ class LimitedResponse:
                 return
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
             self._is_complete = True
-
-
-def _is_event_stream(start: Event) -> bool:
-    for name, value in start.get("headers", ()):
-        if bytes(name).lower() == b"content-type":
-            return bytes(value).lower().startswith(b"text/event-stream")
-    return False

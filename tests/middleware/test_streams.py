@@ -57,11 +57,11 @@ class Wire:
 
 
 def exchange(wire: Wire, method: str = "GET", call: str | None = None, **changed: Any) -> Exchange:
-    made = Exchange.of(
+    made = Exchange(
         {"type": "http", "method": method, "path": "/mcp", "headers": []},
         wire.receive,
         wire.send,
-        started_at=NOW,
+        NOW,
     )
     made.principal = principal(**changed)
     if call is not None:

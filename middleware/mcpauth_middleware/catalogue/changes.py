@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from mcpauth_middleware.message import strict_json
 from mcpauth_middleware.message.events import EVENT_END, event_data
+from mcpauth_middleware.response_headers import is_event_stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +37,7 @@ class ChangeWatch:
     def __call__(self, event: Event) -> Awaitable[None]:
         """Pass one event on."""
         if event["type"] == "http.response.start":
-            self._is_stream = _may_be_stream(event)
+            self._is_stream = is_event_stream(event)
         elif self._is_stream and (chunk := event.get("body", b"")):
             self._look_at(chunk)
         return self._send(event)
@@ -67,10 +68,3 @@ class ChangeWatch:
             for one in messages
         ):
             self._changed()
-
-
-def _may_be_stream(start: Event) -> bool:
-    for name, value in start.get("headers", ()):
-        if bytes(name).lower() == b"content-type" and b"event-stream" in bytes(value).lower():
-            return True
-    return False

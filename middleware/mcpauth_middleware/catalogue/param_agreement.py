@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]{0,99}))(?:\.0{1,99})?")
 
 
-_PREFIX = b"mcp-param-"
-
-
-def has_param_headers(headers: Headers) -> bool:
-    """Whether there is any."""
-    return _PREFIX in [name[: len(_PREFIX)] for name, _ in headers]
+PARAM_HEADERS = b"mcp-param-"
+"""How their names begin."""
 
 
 def require_param_agreement(
@@ -41,7 +37,7 @@ def require_param_agreement(
         MessageRefused: a header differs from its argument, is there without one, or is missing, or nobody
             can tell what it must be.
     """
-    if declared is None and has_param_headers(headers):
+    if declared is None and any(name.startswith(PARAM_HEADERS) for name, _ in headers):
         raise MessageRefused(HEADER_MISMATCH, "Mcp-Param headers of a tool that the server does not list")
     if not declared:
         return
