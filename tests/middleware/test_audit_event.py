@@ -160,6 +160,9 @@ def test_the_client_s_own_name_is_told_where_the_message_has_it() -> None:
     event = intent(read_message(body("tools/call", params), found), principal(), ALLOWED, None)
     assert event["client"] == {"name": "claude", "version": "1"}
     assert outcome(event, "ok")["client"] == event["client"]
+    params["_meta"][META_CLIENT] = {"version": "1"}
+    event = intent(read_message(body("tools/call", params), found), principal(), ALLOWED, None)
+    assert event["client"] == {"name": None, "version": "1"}
 
 
 @pytest.mark.parametrize(

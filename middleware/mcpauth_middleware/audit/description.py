@@ -121,7 +121,9 @@ def _asked(
     """The same without what ends it: further members of `mcp`, and a brace."""
     name, version = client
     # What the client says of itself: nothing proves it.
-    told = "" if name is None else f',"client":{{"name":{string(name)},"version":{string_or_null(version)}}}'
+    told = ""
+    if name is not None or version is not None:
+        told = f',"client":{{"name":{string_or_null(name)},"version":{string_or_null(version)}}}'
     told += f',"mcp":{{"method":{string_or_null(method)},"protocol":{string(protocol)}'
     if target is None or target.kind == "method":
         return told
