@@ -12,22 +12,21 @@ import click
 
 from mcpauth.commands.common import Failure, Misuse, json_option, print_json
 from mcpauth.commands.policy_report import (
-    calls_as_json,
     explanation_as_json,
-    print_calls,
     print_rules,
     rules_as_json,
     rules_changed,
 )
+from mcpauth.commands.replay_report import Report
 from mcpauth_middleware import Policy, PolicyError
 from mcpauth_middleware.policy.examples import read_example
-from mcpauth_middleware.replay import Journal, compare
+from mcpauth_middleware.replay import Journal, compare, lines_of
 from mcpauth_middleware.replay import replay as replay_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mcpauth_middleware.replay import Compared
+    from mcpauth_middleware.replay import Line
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -37,6 +36,9 @@ widening_option = click.option(
 )
 unknown_option = click.option(
     "--fail-on-unknown", is_flag=True, help="Exit with 1 also when nobody can tell of a call."
+)
+unreadable_option = click.option(
+    "--allow-unreadable", is_flag=True, help="Exit with 0 also when lines of a journal are no events."
 )
 
 
@@ -117,6 +119,7 @@ def explain(*, files: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
 @click.argument("new", type=_FILE)
 @click.option("--journal", "journals", multiple=True, type=_FILE, help="Compare the calls in it; - is stdin.")
 @widening_option
+@unreadable_option
 @unknown_option
 @json_option
 def diff(
@@ -124,46 +127,43 @@ def diff(
     old: Path,
     new: Path,
     journals: tuple[Path, ...],
-    allow_widening: bool,
-    fail_on_unknown: bool,
     as_json: bool,
+    **accepted: bool,
 ) -> None:
     """Tell how two policies differ: rule by rule, and in what they decide about the calls in a journal."""
     before, after = _policy(old), _policy(new)
     changes = rules_changed(before, after)
     journal = Journal(_lines(journals))
-    calls = list(compare(before, after, journal)) if journals else []
+    report = Report(compare(before, after, journal), journal)
     if as_json:
-        print_json(
-            {**rules_as_json(changes), **({"calls": calls_as_json(calls, journal)} if journals else {})}
-        )
+        print_json({**rules_as_json(changes), **({"calls": report.as_json()} if journals else {})})
     else:
         print_rules(changes)
         if journals:
-            print_calls(calls, journal)
-    _exit(failed=_is_refused(calls, allow_widening=allow_widening, fail_on_unknown=fail_on_unknown))
+            report.print()
+    _exit(failed=report.is_refused(**accepted))
 
 
 @policy.command()
 @click.argument("new", type=_FILE)
 @click.argument("journals", metavar="JOURNAL...", nargs=-1, required=True, type=_FILE)
 @widening_option
+@unreadable_option
 @unknown_option
 @json_option
-def replay(
-    *, new: Path, journals: tuple[Path, ...], allow_widening: bool, fail_on_unknown: bool, as_json: bool
-) -> None:
+def replay(*, new: Path, journals: tuple[Path, ...], as_json: bool, **accepted: bool) -> None:
     """Tell which calls in an audit journal a policy would decide otherwise than was decided then.
 
-    Exits with 1 when a call would be newly allowed, or newly be told which scopes it lacks.
+    Exits with 1 when a call would be newly allowed, or newly be told which scopes it lacks, and when a line
+    of the journal is no event, since nobody knows which call it hides.
     """
     after, journal = _policy(new), Journal(_lines(journals))
-    calls = list(replay_calls(after, journal))
+    report = Report(replay_calls(after, journal), journal)
     if as_json:
-        print_json(calls_as_json(calls, journal))
+        print_json(report.as_json())
     else:
-        print_calls(calls, journal)
-    _exit(failed=_is_refused(calls, allow_widening=allow_widening, fail_on_unknown=fail_on_unknown))
+        report.print()
+    _exit(failed=report.is_refused(**accepted))
 
 
 @policy.command()
@@ -225,22 +225,13 @@ def _object(option: str, text: str) -> dict[str, Any]:
     return value  # pyright: ignore[reportUnknownVariableType]  read_example looks at every member
 
 
-def _lines(journals: Sequence[Path]) -> Iterator[str]:
+def _lines(journals: Sequence[Path]) -> Iterator[Line]:
     for path in journals:
-        if str(path) == "-":
-            yield from sys.stdin
-            continue
         try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                yield from file
+            with click.open_file(str(path), "rb") as file:
+                yield from lines_of("standard input" if str(path) == "-" else str(path), file)
         except OSError as error:
             raise Misuse(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _is_refused(calls: Sequence[Compared], *, allow_widening: bool, fail_on_unknown: bool) -> bool:
-    is_wider = any(call.change == "wider" for call in calls)
-    is_unknown = any(call.change == "unknown" for call in calls)
-    return (is_wider and not allow_widening) or (is_unknown and fail_on_unknown)
 
 
 def _imported(server: str) -> object:

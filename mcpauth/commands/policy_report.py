@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mcpauth.pages.text import shown
 from mcpauth_middleware import Policy
 
 if TYPE_CHECKING:
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.policy.explain import Explanation
     from mcpauth_middleware.policy.rules import Rule
-    from mcpauth_middleware.replay import Compared, Journal
-    from mcpauth_middleware.replay.compare import Change
-    from mcpauth_middleware.replay.verdict import Verdict
-
-_LONGEST = 300
-_HEADINGS: Mapping[Change, str] = {
-    "wider": "Calls that would be allowed further:",
-    "narrower": "Calls that would be allowed less:",
-    "unknown": "Calls of which the journal does not tell:",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +71,6 @@ def rules_as_json(changes: RulesChanged) -> dict[str, Any]:
 _NOTHING: dict[str, Any] = {"added": [], "removed": [], "changed": [], "scopes": None, "claims": False}
 
 
-def print_calls(calls: Sequence[Compared], journal: Journal) -> None:
-    """Print every call that would be decided otherwise, or of which nobody can tell."""
-    for change, heading in _HEADINGS.items():
-        found = [call for call in calls if call.change == change]
-        if found:
-            click.echo(heading)
-        for call in found:
-            click.echo(f"  {_line(str(call.recorded))}: {_verdict(call.old)} -> {_verdict(call.new)}")
-            for missing in call.new.unknown or call.old.unknown:
-                click.echo(f"    {_line(missing)}")
-    if journal.incomplete:
-        click.echo("Calls of which the journal does not say enough to decide again:")
-    for event, missing in journal.incomplete:
-        click.echo(f"  seq {event.get('seq', '-')} {_line(str(event.get('ts', '-')))}: lacks {missing}")
-    count = {change: sum(call.change == change for call in calls) for change in ("wider", "narrower", "same")}
-    unknown = sum(call.change == "unknown" for call in calls) + len(journal.incomplete)
-    click.echo(
-        f"{len(calls) + len(journal.incomplete)} calls: {count['same']} as before, {count['wider']} allowed"
-        f" further, {count['narrower']} allowed less, {unknown} unknown."
-    )
-    if journal.unreadable:
-        click.echo(f"{journal.unreadable} lines are no events.", err=True)
-
-
-def calls_as_json(calls: Sequence[Compared], journal: Journal) -> dict[str, Any]:
-    """The calls for programs."""
-    return {
-        "calls": len(calls) + len(journal.incomplete),
-        "same": sum(call.change == "same" for call in calls),
-        **{change: [_call(call) for call in calls if call.change == change] for change in _HEADINGS},
-        "incomplete": [{**_place(event), "lacks": missing} for event, missing in journal.incomplete],
-        "unreadable": journal.unreadable,
-    }
-
-
 def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
     """An explanation for programs."""
     decision = explanation.decision
@@ -152,35 +106,6 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _call(call: Compared) -> dict[str, Any]:
-    event = call.recorded.event
-    return {
-        **_place(event),
-        "actor": event.get("actor"),
-        "mcp": event.get("mcp"),
-        "old": _verdict_as_json(call.old),
-        "new": _verdict_as_json(call.new),
-    }
-
-
-def _place(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: event.get(name) for name in ("id", "seq", "ts")}
-
-
-def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "least": verdict.least,
-        "most": verdict.most,
-        "rule": verdict.rule,
-        "unknown": list(verdict.unknown),
-    }
-
-
-def _verdict(verdict: Verdict) -> str:
-    effect = verdict.least if verdict.is_certain else f"{verdict.least} or {verdict.most}"
-    return effect + (f" ({_line(verdict.rule)})" if verdict.rule is not None else "")
-
-
 def _print_rule(sign: str, rule: Rule) -> None:
     for line in _toml(rule).splitlines():
         click.echo(f"{sign} {line}")
@@ -194,8 +119,3 @@ def _toml(rule: Rule) -> str:
 
 def _sorted(scopes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {name: sorted(implied) for name, implied in scopes.items() if implied}
-
-
-def _line(text: str) -> str:
-    """Names come from strangers: what could move the cursor or reverse the line is taken out."""
-    return shown(text, _LONGEST)

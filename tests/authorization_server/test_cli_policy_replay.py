@@ -174,14 +174,61 @@ def test_two_policies_are_compared_over_a_journal(folder: Path) -> None:
     assert same["calls"]["same"] == 4
 
 
-def test_broken_lines_are_counted_and_do_not_end_the_command(folder: Path) -> None:
-    """A crash may cut a line, and a journal holds other events too."""
+def test_lines_that_are_no_events_are_told_and_fail_the_command(folder: Path) -> None:
+    """Nobody knows which calls they hide: a crash cuts a line, a disk or an editor changes one."""
+    event = json.loads((folder / "audit.jsonl").read_text().splitlines()[0])
     with (folder / "audit.jsonl").open("ab") as file:
-        file.write(b'{"v": 1, "type": "policy.reload"}\n{"v": 1, "deci\n\xff\xfe\n[]\n')
+        file.write(b'{"v": 1, "type": "policy.reload"}\n{"v": 1, "deci\n\xff\xfe\n')
+        file.write(json.dumps({**event, "mcp": None}).encode() + b"\n")
+    lines = len((folder / "audit.jsonl").read_bytes().splitlines())
     result = run("replay", "old.toml", "audit.jsonl")
+    assert result.exit_code == 1
+    assert "4 calls: 4 as before, " in result.stdout
+    assert result.stderr.splitlines() == [
+        f"audit.jsonl line {lines - 2}: no event of an audit journal: not valid JSON",
+        f"audit.jsonl line {lines - 1}: no event of an audit journal: not UTF-8",
+        f"audit.jsonl line {lines}: no event of an audit journal: `mcp` must be an object",
+        "3 lines are no events: what they hide is not in this report.",
+    ]
+    found = as_json("replay", "old.toml", "audit.jsonl", code=1)
+    assert (found["lines"], found["unreadable"]) == (lines, 3)
+    assert found["problems"] == result.stderr.splitlines()[:-1]
+    assert run("diff", "old.toml", "old.toml", "--journal", "audit.jsonl").exit_code == 1
+    assert run("replay", "old.toml", "audit.jsonl", "--allow-unreadable").exit_code == 0
+    assert run("replay", "wide.toml", "audit.jsonl", "--allow-unreadable").exit_code == 1
+    assert run("replay", "wide.toml", "audit.jsonl", "--allow-widening").exit_code == 1
+
+
+def test_many_lines_that_are_no_events_are_not_all_told(folder: Path) -> None:
+    """Somebody named the wrong file."""
+    (folder / "audit.jsonl").write_text("INFO: Started\n" * 1000)
+    result = run("replay", "old.toml", "audit.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "... and 980 more\n1000 lines are no events: what they hide is not in this report.\n"
+    )
+    assert len(result.stderr.splitlines()) == 22
+
+
+def test_a_call_that_the_journal_has_not_whole_is_unknown(folder: Path) -> None:
+    """A URI without its query: who must know of every call is told by the exit status."""
+    event = json.loads((folder / "audit.jsonl").read_text().splitlines()[0])
+    event["mcp"] |= {"method": "resources/read", "name": "file:///a", "kind": "resource", "shortened": True}
+    (folder / "audit.jsonl").write_text(json.dumps(event) + "\n")
+    result = run("replay", "wide.toml", "audit.jsonl")
     assert result.exit_code == 0
-    assert result.stderr == "3 lines are no events.\n"
-    assert as_json("replay", "old.toml", "audit.jsonl", code=0)["unreadable"] == 3
+    assert "ada (client-1) resources/read file:///a: lacks every name in full\n" in result.stdout
+    assert "1 calls: 0 as before, 0 allowed further, 0 allowed less, 1 unknown.\n" in result.stdout
+    (told,) = as_json("replay", "wide.toml", "audit.jsonl", "--fail-on-unknown", code=1)["incomplete"]
+    assert (told["mcp"]["name"], told["lacks"]) == ("file:///a", "every name in full")
+
+
+def test_a_journal_without_calls_is_asked_about(folder: Path) -> None:
+    """The authorization server's has the same form, and no calls."""
+    (folder / "audit.jsonl").write_text('{"v": 1, "type": "token_issued", "phase": "outcome"}\n')
+    result = run("replay", "wide.toml", "audit.jsonl")
+    assert result.exit_code == 0
+    assert result.stderr == "There is no call in it. Is it the journal of the middleware?\n"
 
 
 def test_names_from_strangers_do_not_reach_the_terminal_as_they_are(folder: Path) -> None:
@@ -196,6 +243,7 @@ def test_names_from_strangers_do_not_reach_the_terminal_as_they_are(folder: Path
 
 
 def test_a_journal_that_is_not_there_is_one_line(folder: Path) -> None:
-    result = run("replay", "old.toml", "absent.jsonl")
+    result = run("replay", "old.toml", "audit.jsonl", "absent.jsonl")
     assert result.exit_code == 2
+    assert result.stdout == ""
     assert result.stderr == "error: absent.jsonl: cannot be read: No such file or directory\n"

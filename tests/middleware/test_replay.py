@@ -12,12 +12,13 @@ from mcpauth_middleware import AuditOptions, Policy
 from mcpauth_middleware.message import read_batch
 from mcpauth_middleware.policy import Context, ToolFacts
 from mcpauth_middleware.policy.errors import Missing
-from mcpauth_middleware.replay import Journal as ReadJournal
 from mcpauth_middleware.replay import Recorded, compare, replay
-from mcpauth_middleware.replay.partial import NotKept, Partial
+from mcpauth_middleware.replay.errors import NotKept
+from mcpauth_middleware.replay.partial import Partial
 from mcpauth_middleware.replay.verdict import RANK
 from tests.middleware.edge_helpers import Clock, Journal, RecordingApp, bearer, client_of, post, protect
 from tests.middleware.gate_helpers import headers
+from tests.middleware.replay_helpers import event, journal_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,10 +110,6 @@ async def recorded(policy: Policy, options: AuditOptions | None = None) -> list[
     return [{**event, "ts": "2027-01-15T08:00:00.000Z", "seq": at} for at, event in enumerate(journal.events)]
 
 
-def read(events: Sequence[Mapping[str, Any]]) -> ReadJournal:
-    return ReadJournal([json.dumps(event) for event in events])
-
-
 def decided(events: Sequence[Mapping[str, Any]]) -> list[Effect]:
     return [event["decision"]["effect"] for event in events if "decision" in event]
 
@@ -182,57 +179,39 @@ async def test_what_a_journal_cannot_say_is_listed_as_such() -> None:
     events = await recorded(Policy.from_toml(OLD))
     del events[0]["actor"]["scopes"]
     lines = [json.dumps(event) for event in events]
-    journal = ReadJournal([*lines, "", '{"v": 1, "decis', "[]", json.dumps({"v": 99, "decision": {}})])
+    foreign = json.dumps({"v": 99, "type": "call", "decision": {}})
+    journal = journal_of(*lines, "", '{"v": 1, "decis', "[]", foreign)
     found = list(replay(Policy.from_toml(NEW), journal))
     assert len(found) == len(decided(events)) - len(journal.incomplete)
     lacks = {missing for _, missing in journal.incomplete}
     assert lacks == {"the scopes of the caller", "every name in full"}
     assert journal.unreadable == 3
+    assert journal.read == len(events) + 3
 
 
 @pytest.mark.parametrize(
-    ("event", "lacks"),
+    ("mcp", "lacks"),
     [
-        ({"decision": {"effect": "allow"}}, "mcp"),
-        ({"decision": "allow", "mcp": {}}, "decision"),
-        ({"decision": {"effect": "maybe"}, "mcp": {}}, "the decision"),
-        (
-            {"decision": {"effect": "allow"}, "mcp": {"method": "completion/complete", "name": "x"}},
-            "whether it was about a prompt or a resource",
-        ),
-        (
-            {
-                "decision": {"effect": "allow"},
-                "mcp": {"method": "subscriptions/listen", "names": ["a"], "targets": 9},
-            },
-            "every name in full",
-        ),
+        ({"method": "resources/read", "name": "file:///a", "shortened": True}, "every name in full"),
+        ({"method": "subscriptions/listen", "names": ["a"], "targets": 9}, "every name in full"),
     ],
 )
 def test_an_event_that_does_not_say_enough_is_told_with_what_it_lacks(
-    event: dict[str, Any], lacks: str
+    mcp: dict[str, Any], lacks: str
 ) -> None:
     """It is counted and never guessed."""
-    journal = read([{"v": 1, **event}])
-    assert not list(journal.decisions())
+    journal = read([event(mcp={**mcp, "protocol": "2026-07-28"})])
+    assert not list(replay(Policy.from_toml(NEW), journal))
     assert [missing for _, missing in journal.incomplete] == [lacks]
 
 
 def test_tool_facts_come_back_as_they_were_told() -> None:
     """And a tool of which nothing was told is not known now either."""
     policy = Policy.from_toml('version = 1\n[[rules]]\nid = "a"\nallow = { tools = ["*"] }\ntags = ["good"]')
-    event: dict[str, Any] = {
-        "v": 1,
-        "type": "call",
-        "actor": {"iss": "i", "sub": "s", "client_id": None, "scopes": []},
-        "mcp": {"method": "tools/call", "protocol": "2026-07-28", "name": "t", "kind": "tool"},
-        "decision": {"effect": "deny", "rule": None},
-    }
     effects: list[tuple[str, str]] = []
     tools: tuple[dict[str, Any] | None, ...] = ({"tags": ["good"]}, {"tags": []}, {}, None)
     for tool in tools:
-        told = event if tool is None else {**event, "tool": tool}
-        (one,) = replay(policy, read([told]))
+        (one,) = replay(policy, read([event() if tool is None else event(tool=tool)]))
         effects.append((one.new.least, one.new.most))
     assert effects == [("allow", "allow"), ("deny", "deny"), ("deny", "deny"), ("deny", "allow")]
 
@@ -267,6 +246,7 @@ CONDITIONS = (
     "not has(args.mode)",
     "args.count > 3",
     '"mode" in args',
+    'has(principal.groups) and "x" in principal.groups',
     "len(args) < 2",
     'args.options.deep == "x"',
     '"staff" in principal.groups',
@@ -274,7 +254,11 @@ CONDITIONS = (
     "tool.annotations.readOnlyHint",
     'args.path == "/a" or args.count == 1',
 )
-CLAIMS: dict[str, list[Any]] = {"groups": [["staff"], [], "staff"], "tenant": ["a", "b", 7]}
+CLAIMS: dict[str, list[Any]] = {
+    "groups": [["staff"], [], "staff"],
+    "tenant": ["a", "b", 7],
+    "level": [1, 3, "1", [2], {}],
+}
 VALUES: dict[str, list[Any]] = {
     "path": ["/a", "/b", ["/a"], None],
     "mode": ["r"],
@@ -307,7 +291,8 @@ def test_no_prediction_is_ever_wrong(seed: int) -> None:
     source = random.Random(seed)  # noqa: S311 (tests)
     old, new = random_policy(source), random_policy(source)
     names = source.sample(["path", "mode", "count", "options", "options.deep"], source.randint(0, 5))
-    describe = Description(AuditOptions(keep={"*": names} if names else {}), policy=old)
+    kept = source.sample(["tenant", "level"], source.randint(0, 2))
+    describe = Description(AuditOptions(keep={"*": names} if names else {}, claims=kept), policy=old)
     for _ in range(10):
         arguments = {name: source.choice(values) for name, values in VALUES.items() if source.random() < 0.4}
         claims = {name: source.choice(values) for name, values in CLAIMS.items() if source.random() < 0.6}
@@ -327,7 +312,7 @@ def test_no_prediction_is_ever_wrong(seed: int) -> None:
         )
         (one,) = replay(new, read([{**event, "ts": "1970-01-01T00:00:01Z"}]))
         actual = new.decide(member.message, who, context)
-        detail = (arguments, claims, names, new.to_toml(), one.new)
+        detail = (arguments, claims, names, kept, new.to_toml(), one.new)
         if facts is not None:
             assert RANK[one.new.least] <= RANK[actual.effect] <= RANK[one.new.most], detail
         elif one.new.is_certain:
@@ -337,9 +322,10 @@ def test_no_prediction_is_ever_wrong(seed: int) -> None:
 def test_a_recorded_call_is_told_on_one_line() -> None:
     """Who, through which client, what."""
     event = {
-        "ts": "T",
-        "actor": {"sub": "ada", "client_id": "c"},
+        "ts": "2026-11-22T17:44:53.590Z",
+        "type": "call",
+        "actor": {"iss": "https://as", "sub": "ada", "client_id": "c"},
         "mcp": {"method": "tools/call", "name": "t", "kind": "tool", "protocol": "2025-11-25"},
         "decision": {"effect": "allow", "rule": "r"},
     }
-    assert str(Recorded.of(event)) == "T ada (c) tools/call t"
+    assert str(Recorded.of(event)) == "2026-11-22T17:44:53.590Z ada (c) tools/call t"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mcpauth_middleware.replay.recorded import NotReplayable
+from mcpauth_middleware.replay.errors import NotReplayable
 from mcpauth_middleware.replay.verdict import RANK, Judge, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mcpauth_middleware.policy import Policy
     from mcpauth_middleware.replay.journal import Journal
@@ -42,25 +42,32 @@ class Compared:
 def replay(policy: Policy, journal: Journal) -> Iterator[Compared]:
     """What would be decided now, against what was decided then."""
     judge = Judge(policy)
-    for recorded in journal.decisions():
+
+    def verdicts(recorded: Recorded) -> Compared:
         then = Verdict(recorded.effect, recorded.effect, recorded.rule)
         # Of the same rules nobody needs to ask again, whatever it is that the journal does not hold.
-        if recorded.bundle == policy.bundle:
-            yield Compared(recorded, then, then)
-            continue
-        try:
-            yield Compared(recorded, then, judge.verdict(recorded))
-        except NotReplayable as missing:
-            journal.incomplete.append((recorded.event, str(missing)))
+        return Compared(recorded, then, then if recorded.bundle == policy.bundle else judge.verdict(recorded))
+
+    return _of_each(journal, verdicts)
 
 
 def compare(old: Policy, new: Policy, journal: Journal) -> Iterator[Compared]:
     """What two policies decide about the calls of a journal."""
     before, after = Judge(old), Judge(new)
+    same = old.bundle == new.bundle
+
+    def verdicts(recorded: Recorded) -> Compared:
+        verdict = before.verdict(recorded)
+        return Compared(recorded, verdict, verdict if same else after.verdict(recorded), same=same)
+
+    return _of_each(journal, verdicts)
+
+
+def _of_each(journal: Journal, verdicts: Callable[[Recorded], Compared]) -> Iterator[Compared]:
     for recorded in journal.decisions():
         try:
-            verdict = before.verdict(recorded)
-            same = old.bundle == new.bundle
-            yield Compared(recorded, verdict, verdict if same else after.verdict(recorded), same=same)
+            compared = verdicts(recorded)
         except NotReplayable as missing:
-            journal.incomplete.append((recorded.event, str(missing)))
+            journal.incomplete.append((recorded, str(missing)))
+        else:
+            yield compared

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from mcpauth_middleware.policy.errors import Missing, Unevaluable
-
-
-class NotKept(Unevaluable):
-    """Nobody can tell any more: the journal does not hold it."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"the journal does not hold {what}")
+from mcpauth_middleware.policy.errors import Missing
+from mcpauth_middleware.replay.errors import NotKept
 
 
 class Absent(Missing):
@@ -28,7 +22,7 @@ class Partial(Mapping[str, Any]):
         self._absent = absent
 
     @classmethod
-    def of(cls, what: str, known: Mapping[str, Any], absent: Iterator[str] | tuple[str, ...] = ()) -> Partial:
+    def of(cls, what: str, known: Mapping[str, Any], absent: Iterable[str] = ()) -> Partial:
         """From names with dots: `options.mode` is a member of a `Partial` called `options`."""
         inner: dict[str, tuple[dict[str, Any], list[str]]] = {}
         whole: dict[str, Any] = {}

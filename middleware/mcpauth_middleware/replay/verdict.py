@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 from mcpauth_middleware.policy.decide import Outcome, outcome_of
 from mcpauth_middleware.policy.errors import Unevaluable
-from mcpauth_middleware.policy.facts import Facts
 from mcpauth_middleware.policy.index import RuleIndex
 from mcpauth_middleware.policy.scopes import ScopeHierarchy
-from mcpauth_middleware.replay.partial import Absent, NotKept
+from mcpauth_middleware.replay.errors import NotKept
+from mcpauth_middleware.replay.facts import RecordedFacts
+from mcpauth_middleware.replay.partial import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from mcpauth_middleware.message.target import Target
     from mcpauth_middleware.policy import Policy
+    from mcpauth_middleware.policy.facts import Facts
     from mcpauth_middleware.policy.rules import Rule
     from mcpauth_middleware.replay.recorded import Effect, Recorded
 
@@ -79,14 +82,16 @@ class Judge:
         """Decide about a recorded call.
 
         Raises:
-            NotReplayable: the journal does not say who called.
+            NotReplayable: the journal does not say who called, or for what.
         """
-        principal = recorded.principal(self._claim_names)
-        held, context = self._hierarchy.held(principal.scopes), recorded.context()
-        found = [
-            self._found(Facts(target, principal, held, context, self._claim_names, recorded.message))
-            for target in dict.fromkeys(recorded.message.targets)
-        ]
+        principal, message = recorded.actor.principal(), recorded.asked.message()
+        held = self._hierarchy.held(principal.scopes)
+
+        def facts(target: Target) -> Facts:
+            known = (principal, held, recorded.context, self._claim_names, message)
+            return RecordedFacts(target, *known, membership=recorded.actor.membership)
+
+        found = [self._found(facts(target)) for target in dict.fromkeys(message.targets)]
         least = _worst(_bound(one, held, generous=False) for one in found)
         most = _worst(_bound(one, held, generous=True) for one in found)
         reasons = {reason for one in found for reason in one.unknown.values()}

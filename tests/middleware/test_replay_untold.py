@@ -1,0 +1,119 @@
+"""What a journal does not hold is never taken for what was not there, nor for an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mcpauth_middleware import AuditOptions, Policy
+from mcpauth_middleware.audit.description import Description
+from mcpauth_middleware.audit.event import intent
+from mcpauth_middleware.policy import ClientMatch, Context
+from mcpauth_middleware.replay import replay
+from tests.middleware.gate_helpers import call
+from tests.middleware.policy_helpers import allow, deny, policy, someone
+from tests.middleware.replay_helpers import event, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mcpauth_middleware.message import Message
+    from mcpauth_middleware.principal import Principal
+    from mcpauth_middleware.replay.verdict import Verdict
+
+ACTOR: dict[str, Any] = {"iss": "i", "sub": "s", "client_id": "c", "scopes": []}
+
+
+def verdict(new: Policy, told: Mapping[str, Any]) -> Verdict:
+    """What is decided about the call of an event."""
+    (one,) = replay(new, read([told]))
+    return one.new
+
+
+def bounds(found: Verdict) -> tuple[str, str]:
+    return (found.least, found.most)
+
+
+def live_and_replayed(
+    message: Message, who: Principal, new: Policy, options: AuditOptions | None = None
+) -> tuple[str, Verdict]:
+    """What a policy decides about a call, and what about the event of that call."""
+    was = Policy.from_toml("version = 1")
+    context = Context(now=1.0)
+    told = intent(
+        message, who, was.decide(message, who, context), None, describe=Description(options, policy=new)
+    )
+    return new.decide(message, who, context).effect, verdict(new, {**told, "ts": "1970-01-01T00:00:01Z"})
+
+
+@pytest.mark.parametrize("claim", ["https://acme.example/roles", "a.b", "..."])
+def test_the_name_of_a_claim_may_have_dots(claim: str) -> None:
+    """As those have that some authorization servers put into a namespace; they lead into nothing."""
+    actual, found = live_and_replayed(
+        call("t"),
+        someone(**{claim: "admin"}),
+        policy(allow(claims={claim: "admin"}), deny(when='has(principal.claims["https://acme"])')),
+        AuditOptions(claims=[claim]),
+    )
+    assert actual == "allow"
+    assert bounds(found) == ("deny", "allow")
+    assert found.unknown == ("the journal does not hold principal.claims.https://acme",)
+
+
+@pytest.mark.parametrize("way", ["groups", ["realm_access", "roles"], ["https://acme.example/groups"]])
+@pytest.mark.parametrize("groups", [None, ["staff"], ["guests"]])
+def test_groups_are_told_exactly_wherever_the_token_has_them(
+    way: str | list[str], groups: list[str] | None
+) -> None:
+    """And so is that it has none: of which a rule about groups has no answer, and `has` one."""
+    steps = [way] if isinstance(way, str) else way
+    claims: Any = {} if groups is None else groups
+    for step in reversed(steps if groups is not None else ()):
+        claims = {step: claims}
+    rules = policy(
+        allow("staff", groups=("staff",)),
+        allow("none", when="not has(principal.groups)"),
+        claims={"groups": way},
+    )
+    actual, found = live_and_replayed(call("t"), someone(**claims), rules)
+    assert bounds(found) == (actual, actual)
+    assert actual == ("deny" if groups == ["guests"] else "allow")
+
+
+def test_a_client_may_tell_its_version_and_no_name() -> None:
+    """What it says of itself is in the journal as far as it says it."""
+    message = call("t")._replace(client=(None, "1.0"))
+    actual, found = live_and_replayed(message, someone(), policy(allow(client=ClientMatch(version=("1.*",)))))
+    assert actual == "allow"
+    assert bounds(found) == ("allow", "allow")
+
+
+def test_a_journal_without_times_does_not_tell_when_it_was() -> None:
+    """A logger may have written the events."""
+    rules = policy(allow(), deny(when="env.time < 7"))
+    found = verdict(rules, event(ts=None))
+    assert bounds(found) == ("deny", "allow")
+    assert found.unknown == ("the journal does not hold when it was",)
+
+
+def test_the_policy_that_decided_need_not_decide_again() -> None:
+    """Whatever the journal does not hold: scopes, a name in full."""
+    rules = policy(allow())
+    journal = read(
+        [
+            event(decision={"effect": "deny", "rule": None, "bundle": rules.bundle}, **incomplete)
+            for incomplete in (
+                {"actor": {"iss": "i", "sub": "s", "client_id": None}},
+                {"mcp": {"method": "resources/read", "protocol": "x", "name": "a", "shortened": True}},
+            )
+        ]
+    )
+    assert [one.change for one in replay(rules, journal)] == ["same", "same"]
+    assert not journal.incomplete
+
+
+def test_a_subscription_to_nothing_is_about_nothing() -> None:
+    """Anybody may send it, and the journal has no name of it."""
+    told = event(mcp={"method": "subscriptions/listen", "protocol": "2026-07-28"})
+    assert bounds(verdict(policy(), told)) == ("allow", "allow")
