@@ -152,6 +152,7 @@ def test_the_journal_as_it_is(folder: Path) -> None:
     assert_every_line_is_accounted_for(journal, found)
     assert (found["unreadable"], code) == (0, 0)
     assert found["calls"] == len(PEOPLE) * len(CALLS) + 1
+    assert min(len(found[name]) for name in ("wider", "narrower", "unknown", "incomplete")) > 0
 
 
 @settings(max_examples=150, deadline=None)

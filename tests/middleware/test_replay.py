@@ -246,6 +246,7 @@ CONDITIONS = (
     "not has(args.mode)",
     "args.count > 3",
     '"mode" in args',
+    'not ("mode" in(args))',
     'has(principal.groups) and "x" in principal.groups',
     "len(args) < 2",
     'args.options.deep == "x"',
@@ -277,6 +278,8 @@ def random_policy(source: random.Random) -> Policy:
             lines.append('scopes = ["s"]')
         if source.random() < 0.8:
             lines.append(f"when = '{source.choice(CONDITIONS)}'")
+        if source.random() < 0.4:
+            lines.append('claims = { tenant = "a", level = [1, 2] }')
         rules.append("[[rules]]\n" + "\n".join(lines))
     return Policy.from_toml("version = 1\n" + "\n".join(rules))
 

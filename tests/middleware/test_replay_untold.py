@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.replay.verdict import Verdict
 
 ACTOR: dict[str, Any] = {"iss": "i", "sub": "s", "client_id": "c", "scopes": []}
+BOTH = {"department": "hr", "level": 3}
 
 
 def verdict(new: Policy, told: Mapping[str, Any]) -> Verdict:
@@ -45,6 +46,52 @@ def live_and_replayed(
         message, who, was.decide(message, who, context), None, describe=Description(options, policy=new)
     )
     return new.decide(message, who, context).effect, verdict(new, {**told, "ts": "1970-01-01T00:00:01Z"})
+
+
+@pytest.mark.parametrize(
+    "odd", [{"department": {"hr": 1}}, {"department": "hr", "level": "3"}, {"level": True}]
+)
+def test_an_odd_claim_does_not_hide_one_that_was_not_kept(odd: dict[str, Any]) -> None:
+    """The other could be one with which the deny rule does not match, so nobody can tell."""
+    told = event(actor={**ACTOR, "claims": odd})
+    rules = policy(allow(), deny(claims={**BOTH, "country": "fr"}))
+    found = verdict(rules, told)
+    assert bounds(found) == ("deny", "allow")
+    assert "the journal does not hold principal.claims.country" in found.unknown
+
+
+def test_an_odd_claim_is_enough_to_know_that_nothing_is_allowed() -> None:
+    """An allow rule that cannot be evaluated allows as little as one that does not match."""
+    told = event(actor={**ACTOR, "claims": {"department": {"hr": 1}}})
+    found = verdict(policy(allow(claims=BOTH)), told)
+    assert (bounds(found), found.unknown) == (("deny", "deny"), ())
+
+
+def test_a_claim_that_surely_differs_is_enough_too() -> None:
+    """Then the rule does not match, whatever the others are."""
+    told = event(actor={**ACTOR, "claims": {"department": "it"}})
+    assert bounds(verdict(policy(allow(), deny(claims=BOTH)), told)) == ("allow", "allow")
+
+
+def test_everything_that_the_journal_would_have_to_hold_is_named() -> None:
+    """Not one thing after the other, each with another journal."""
+    found = verdict(policy(allow(claims=BOTH, when="args.x == 1")), event(args={"hmac": "0", "bytes": 9}))
+    assert found.unknown == (
+        "the journal does not hold args.x",
+        "the journal does not hold principal.claims.department",
+        "the journal does not hold principal.claims.level",
+    )
+
+
+@pytest.mark.parametrize("when", ['"mode" in args', '"mode" in(args)', 'not ("mode" not in args)'])
+def test_an_argument_that_was_not_there_is_no_unknown_one(when: str) -> None:
+    """The journal tells that it kept nothing because nothing was there, however a condition asks."""
+    options = AuditOptions(keep={"*": ["mode"]})
+    actual, found = live_and_replayed(
+        call("t", {"x": 1}), someone(), policy(allow(), deny(when=when)), options
+    )
+    assert actual == "allow"
+    assert (bounds(found), found.unknown) == (("allow", "allow"), ())
 
 
 @pytest.mark.parametrize("claim", ["https://acme.example/roles", "a.b", "..."])

@@ -79,7 +79,7 @@ class When:
         """
         if facts.target.kind != "resource" or "%" not in facts.target.name:
             return self._holds(facts)
-        answers = {self._holds(facts.with_uri(uri)) for uri in set(decodings(facts.target.name))}
+        answers = {self._holds(facts.with_uri(uri)) for uri in dict.fromkeys(decodings(facts.target.name))}
         if len(answers) != 1:
             raise Unevaluable("the resource can be read as different ones")
         return answers.pop()

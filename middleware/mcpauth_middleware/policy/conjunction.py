@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcpauth_middleware.policy.errors import Unevaluable
+from mcpauth_middleware.policy.errors import NoAnswers, Unevaluable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,15 +14,15 @@ def all_hold(conditions: Iterable[Callable[[], bool]]) -> bool:
     """Whether all hold: no, as soon as one surely does not, in whatever order they come.
 
     Raises:
-        Unevaluable: none of the others fails, and one cannot be evaluated.
+        Unevaluable: none of the others fails, and one cannot be evaluated; `NoAnswers` where several cannot.
     """
-    problem: Unevaluable | None = None
+    problems: list[Unevaluable] = []
     for condition in conditions:
         try:
             if not condition():
                 return False
         except Unevaluable as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
+            problems.append(error)
+    if problems:
+        raise problems[0] if len(problems) == 1 else NoAnswers(problems)
     return True

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class PolicyError(ValueError):
     """The policy is wrong: the message names the key and what to write instead."""
@@ -16,6 +21,14 @@ class Unevaluable(Exception):
 
 class Missing(Unevaluable):
     """A member is not there: what `has(...)` answers with False."""
+
+
+class NoAnswers(Unevaluable):
+    """Several conditions that must all hold have no answer; the text is that of the first."""
+
+    def __init__(self, problems: Sequence[Unevaluable]) -> None:
+        super().__init__(str(problems[0]))
+        self.problems = tuple(problems)
 
 
 class ArgumentsUnknown(Unevaluable):

@@ -96,4 +96,7 @@ def _fold(key: str) -> str:
 def contains_member(item: object, container: object) -> bool:
     """`item in container`, for what is known to be an object."""
     members = cast("Mapping[str, object]", container)
-    return text(item) in members or _refuse_other_spelling(text(item), members)
+    try:
+        return text(item) in members or _refuse_other_spelling(text(item), members)
+    except Missing:
+        return False  # said by an object of which not all is known

@@ -9,10 +9,6 @@ from mcpauth_middleware.policy.errors import Missing
 from mcpauth_middleware.replay.errors import NotKept
 
 
-class Absent(Missing):
-    """The journal says that it was not there."""
-
-
 class Partial(Mapping[str, Any]):
     """An object of which some members are known, some are known to be absent, and of the rest nothing is."""
 
@@ -61,5 +57,5 @@ class Partial(Mapping[str, Any]):
 
     def _unknown(self, name: object) -> NoReturn:
         if name in self._absent:
-            raise Absent(f"the journal says there was no {self._what}.{name}")
+            raise Missing(f"the journal says there was no {self._what}.{name}")
         raise NotKept(f"{self._what}.{name}")

@@ -7,31 +7,27 @@ rule in, and the other way round.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from mcpauth_middleware.policy.decide import Outcome, outcome_of
-from mcpauth_middleware.policy.errors import Unevaluable
+from mcpauth_middleware.policy.decide import Outcome, holds, outcome_of
+from mcpauth_middleware.policy.errors import NoAnswers, Unevaluable
 from mcpauth_middleware.policy.index import RuleIndex
 from mcpauth_middleware.policy.scopes import ScopeHierarchy
 from mcpauth_middleware.replay.errors import NotKept
 from mcpauth_middleware.replay.facts import RecordedFacts
-from mcpauth_middleware.replay.partial import Absent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from mcpauth_middleware.message.target import Target
     from mcpauth_middleware.policy import Policy
     from mcpauth_middleware.policy.facts import Facts
+    from mcpauth_middleware.policy.matchers import Matcher
     from mcpauth_middleware.policy.rules import Rule
     from mcpauth_middleware.replay.recorded import Effect, Recorded
 
 RANK: Final[Mapping[Effect, int]] = {"deny": 0, "step_up": 1, "allow": 2}
-
-# There an absent member is an answer; elsewhere it is an error.
-_ASKS_FOR_MEMBERS: Final = re.compile(r"\bin\s+(?:args|principal\.claims)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class _Found:
     """The rules about one target, and what each says."""
 
     rules: list[tuple[Rule, Outcome]] = field(default_factory=list[tuple["Rule", Outcome]])
-    unknown: dict[str, str] = field(default_factory=dict[str, str])
+    unknown: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The rules of which nobody can tell, and why."""
 
 
@@ -94,7 +90,7 @@ class Judge:
         found = [self._found(facts(target)) for target in dict.fromkeys(message.targets)]
         least = _worst(_bound(one, held, generous=False) for one in found)
         most = _worst(_bound(one, held, generous=True) for one in found)
-        reasons = {reason for one in found for reason in one.unknown.values()}
+        reasons = {reason for one in found for untold in one.unknown.values() for reason in untold}
         rule = least.rule if least.effect == most.effect else None
         return Verdict(least.effect, most.effect, rule, tuple(sorted(reasons)))
 
@@ -104,23 +100,27 @@ class Judge:
             for rule in rules:
                 outcome = outcome_of(rule, facts)
                 found.rules.append((rule, outcome))
-                if outcome is Outcome.ERROR and (reason := next(_unknown(rule, facts), None)) is not None:
-                    found.unknown[rule.id] = reason
+                if outcome is Outcome.ERROR and (untold := _untold(rule, facts)):
+                    found.unknown[rule.id] = untold
         return found
 
 
-def _unknown(rule: Rule, facts: Facts) -> Iterator[str]:
-    """What the journal does not tell of what the conditions of a rule read."""
-    for condition in rule.conditions:
-        try:
-            condition.holds(facts)
-        except NotKept as missing:
-            yield str(missing)
-        except Absent as missing:
-            if rule.when is not None and _ASKS_FOR_MEMBERS.search(rule.when) is not None:
-                yield str(missing)
-        except Unevaluable:
-            continue
+def _untold(rule: Rule, facts: Facts) -> tuple[str, ...]:
+    """What the journal would have to hold to tell what a rule says that cannot be evaluated."""
+    problems = [problem for condition in rule.conditions for problem in _problems(condition, facts)]
+    untold = tuple(str(problem) for problem in problems if isinstance(problem, NotKept))
+    # With one condition that has no answer for sure, an allow rule allows nothing, whatever the others say.
+    return () if rule.effect == "allow" and len(untold) < len(problems) else untold
+
+
+def _problems(condition: Matcher, facts: Facts) -> tuple[Unevaluable, ...]:
+    try:
+        holds(condition, facts)
+    except NoAnswers as several:
+        return several.problems
+    except Unevaluable as problem:
+        return (problem,)
+    return ()
 
 
 def _bound(found: _Found, held: frozenset[str], *, generous: bool) -> _Bound:
