@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcpauth_middleware.catalogue.param_agreement import PARAM_HEADERS, require_param_agreement
+from mcpauth_middleware.catalogue.param_agreement import require_param_agreement
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.errors import Denied, InsufficientScope, RateLimited
 from mcpauth_middleware.exchange import Call
 from mcpauth_middleware.limits import Debits
-from mcpauth_middleware.limits.fields import rate_limit_fields
 from mcpauth_middleware.limits.rate_limit import called_tool
 from mcpauth_middleware.membership import tenant_of
 from mcpauth_middleware.message import MessageRefused
+from mcpauth_middleware.message.headers import has_param_headers
 from mcpauth_middleware.policy.facts import Context
-from mcpauth_middleware.response_headers import adding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from mcpauth_middleware.catalogue.fetching import ToolFetcher
     from mcpauth_middleware.catalogue.strict_arguments import StrictArguments
     from mcpauth_middleware.exchange import Exchange
-    from mcpauth_middleware.limits import Debit, Limiter, RateLimit
+    from mcpauth_middleware.limits import Limiter, RateLimit
+    from mcpauth_middleware.limits.limiter import Charge
     from mcpauth_middleware.message import Message
     from mcpauth_middleware.policy import Decision, Policy
     from mcpauth_middleware.principal import Principal
@@ -102,20 +102,20 @@ class Admission:
         decision = exchange.decision
         if decision is None or decision.effect != "allow":
             raise Denied("not_judged" if decision is None else decision.reason)
-        if exchange.definition is not None or exchange.sent.any_of(PARAM_HEADERS):
+        if exchange.definition is not None or has_param_headers(exchange.about_message):
             await self._check_param_headers(exchange, message, principal)
         tenant = tenant_of(principal, self._policy) if self._by_tenant else None
-        if debits := self._debits.of(message, principal, exchange.address, tenant=tenant):
-            await self._count(debits, exchange)
+        if charge := self._debits.of(message, principal, exchange.address, tenant=tenant):
+            await self._count(charge, exchange)
         if self._strict_arguments is not None:
             await self._check_arguments(self._strict_arguments, exchange, message, principal, size=len(body))
         intent = await self._recorder.intent(message, principal, decision, exchange)
         return Call(principal, message, body, intent)
 
-    async def _count(self, debits: Sequence[Debit], exchange: Exchange) -> None:
-        result = await self._limiter.take(debits)
-        exchange.debits, exchange.limit_states = debits, result.states
-        exchange.edits.append(adding(rate_limit_fields(debits, result.states)))
+    async def _count(self, charge: Charge, exchange: Exchange) -> None:
+        result = await self._limiter.take(charge.debits)
+        exchange.debits, exchange.limit_states = charge.debits, result.states
+        exchange.changes.added += charge.fields.told(result.states)
         if not result.allowed:
             raise RateLimited(result.limit, retry_after=result.retry_after)
 

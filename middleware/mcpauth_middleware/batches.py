@@ -22,7 +22,6 @@ from mcpauth_middleware.internal import ask
 from mcpauth_middleware.limits.fields import batch_fields
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.refusal import INTERNAL_ERROR
-from mcpauth_middleware.response_headers import adding
 from mcpauth_middleware.responses import BatchAnswer
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Batches:
             raise
         finally:
             counted = [each for part in parts for each in part.exchange.counted]
-            exchange.edits.append(adding(batch_fields(counted)))
+            exchange.changes.added += batch_fields(counted)
         return parts
 
     async def run(self, parts: Sequence[Part], exchange: Exchange) -> None:

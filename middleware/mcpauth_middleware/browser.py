@@ -10,16 +10,15 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mcpauth_middleware.errors import MethodNotAllowed, MisdirectedRequest, OriginRefused
+from mcpauth_middleware.errors import MisdirectedRequest, OriginRefused
 from mcpauth_middleware.resource import is_loopback_host, origin_of
 from mcpauth_middleware.responses import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mcpauth_middleware.asgi import Headers
     from mcpauth_middleware.request_headers import RequestHeaders
-    from mcpauth_middleware.response_headers import Edit
 
 METHODS = ("GET", "HEAD", "POST", "DELETE")
 """What Streamable HTTP uses, and HEAD."""
@@ -63,7 +62,8 @@ class BrowserGuard:
             OriginRefused: the Origin is doubled or not allowed.
         """
         hosts = sent.all(b"host")
-        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1").lower()):
+        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        if host not in self._hosts and not self._is_like_ours(host):
             raise MisdirectedRequest("host")
         origins = sent.all(b"origin")
         if not origins:
@@ -73,9 +73,7 @@ class BrowserGuard:
             raise OriginRefused("origin")
         return origin
 
-    def _is_ours(self, host: str) -> bool:
-        if host in self._hosts:
-            return True
+    def _is_like_ours(self, host: str) -> bool:
         match = _HOST.fullmatch(host)
         if match is None:
             return False
@@ -89,16 +87,6 @@ class BrowserGuard:
         scheme, _, host = origin.partition("://")
         match = _HOST.fullmatch(host)
         return scheme in ("http", "https") and match is not None and is_loopback_host(match[1])
-
-
-def check_method(method: str) -> None:
-    """Refuse what Streamable HTTP does not use.
-
-    Raises:
-        MethodNotAllowed: another method, or OPTIONS outside a preflight.
-    """
-    if method not in METHODS:
-        raise MethodNotAllowed("method")
 
 
 def is_preflight(sent: RequestHeaders) -> bool:
@@ -120,7 +108,7 @@ def preflight(sent: RequestHeaders) -> Answer:
     )
 
 
-def readable_by(origin: str) -> Edit:
+def readable_by(origin: str) -> Callable[[Headers], Headers]:
     """Lets pages of this origin read the answer, and replaces what the application said."""
     ours = [
         (b"access-control-allow-origin", origin.encode("latin-1")),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from copy import copy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mcpauth_middleware.body import replayed
 from mcpauth_middleware.catalogue.changes import ChangeWatch
 from mcpauth_middleware.request_headers import RequestHeaders
-from mcpauth_middleware.response_headers import edited, is_event_stream
+from mcpauth_middleware.response_headers import HeaderChanges, is_event_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcpauth_middleware.asgi import Event, Headers, Receive, Scope, Send
     from mcpauth_middleware.audit.event import Intent
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from mcpauth_middleware.policy import Decision
     from mcpauth_middleware.policy.facts import ToolFacts
     from mcpauth_middleware.principal import Principal
-    from mcpauth_middleware.response_headers import Edit
 
 _CLIENT_ERROR = 400
 SESSION_ID = b"mcp-session-id"
@@ -39,6 +39,8 @@ class Exchange:
     scheme: Scheme = "Bearer"
     """That of the Authorization header."""
     principal: Principal | None = None
+    about_message: Mapping[str, str] = MappingProxyType({})
+    """The headers that say what a message is that came alone."""
     message: Message | None = None
     decision: Decision | None = None
     definition: ToolDefinition | None = None
@@ -53,9 +55,9 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, started_at: float) -> None:
         self.scope = scope
         self.receive = receive
-        self.edits: list[Edit] = []
-        """What `send` changes in the header of the answer."""
-        self.send = edited(send, self.edits)
+        self.changes = HeaderChanges()
+        """What `send` changes in the answer."""
+        self.send = self.changes.made_by(send)
         self.method: str = scope["method"]
         self.started_at = started_at
         client = scope.get("client")
@@ -72,7 +74,7 @@ class Exchange:
         other = copy(self)
         other.headers = self.headers if headers is None else headers
         other.message = message
-        other.edits = []
+        other.changes = HeaderChanges()
         return other
 
     @property

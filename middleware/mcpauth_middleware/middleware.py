@@ -18,11 +18,11 @@ from mcpauth_middleware.audit import LogSink
 from mcpauth_middleware.audit.description import Description
 from mcpauth_middleware.batches import Batches
 from mcpauth_middleware.body import read_body
-from mcpauth_middleware.browser import BrowserGuard, check_method, is_preflight, preflight, readable_by
+from mcpauth_middleware.browser import METHODS, BrowserGuard, is_preflight, preflight, readable_by
 from mcpauth_middleware.catalogue import Catalogue
 from mcpauth_middleware.catalogue.fetching import ToolFetcher
 from mcpauth_middleware.catalogue.strict_arguments import StrictArguments
-from mcpauth_middleware.errors import ClientDisconnected, Refused
+from mcpauth_middleware.errors import ClientDisconnected, MethodNotAllowed, Refused
 from mcpauth_middleware.exchange import Call, Exchange
 from mcpauth_middleware.forward import without_token
 from mcpauth_middleware.limits import MemoryLimiter
@@ -31,7 +31,8 @@ from mcpauth_middleware.message import (
     check_stream_request,
     is_batch,
     read_batch,
-    read_message,
+    read_with,
+    single_headers,
 )
 from mcpauth_middleware.message.batch import DEFAULT_MAX_BATCH
 from mcpauth_middleware.paths import PublicPaths, request_paths
@@ -228,7 +229,7 @@ class McpAuthMiddleware:
     async def _protected(self, exchange: Exchange) -> None:
         try:
             if (origin := self._browser.check(exchange.sent)) is not None:
-                exchange.edits.append(readable_by(origin))
+                exchange.changes.edits.append(readable_by(origin))
             if exchange.method == "OPTIONS" and is_preflight(exchange.sent):
                 await preflight(exchange.sent).send(exchange.send)
                 return
@@ -243,7 +244,8 @@ class McpAuthMiddleware:
 
     async def _admit(self, exchange: Exchange) -> Callable[[], Awaitable[None]]:
         """Every step that a request must pass, in the order in which they must hold; gives what runs it."""
-        check_method(exchange.method)
+        if exchange.method not in METHODS:
+            raise MethodNotAllowed("method")
         exchange.principal = principal = await self._authentication.principal(exchange)
         self._sessions.bind(exchange, principal)
         if exchange.method != "POST":
@@ -251,11 +253,12 @@ class McpAuthMiddleware:
             intent = await self._recorder.stream_intent(principal, protocol, exchange)
             return partial(self._runner.run, Call(principal, intent=intent), exchange)
         body = await read_body(exchange.receive, exchange.sent, limit=self._max_body_bytes)
-        if is_batch(body, exchange.headers):
+        if not body.startswith(b"{") and is_batch(body, exchange.headers):
             members = read_batch(body, exchange.headers, limit=self._max_batch)
             parts = await self._batches.admit(members, exchange, principal)
             return partial(self._batches.run, parts, exchange)
-        message = read_message(body, exchange.headers)
+        exchange.about_message = single_headers(exchange.headers)
+        message = read_with(body, exchange.about_message)
         call = await self._admission.admit(exchange, message, principal, body)
         return partial(self._runner.run, call, exchange)
 

@@ -60,7 +60,7 @@ class Recorder:
                 tool=exchange.tool,
                 session=exchange.session,
             )
-            recording = self._record(event)
+            recording = self._record(event.text)
             if recording is not KEPT:
                 await recording
         except Exception:
@@ -83,7 +83,7 @@ class Recorder:
                 describe=self._describe,
                 session=exchange.session,
             )
-            await self._record(event)
+            await self._record(event.text)
         except Exception:
             _logger.exception(_UNRECORDED)
             raise AuditUnavailable from None
@@ -96,7 +96,7 @@ class Recorder:
         try:
             duration_ms = (self._now() - exchange.started_at) * 1000
             event = outcome(intent, result, status=status, duration_ms=duration_ms)
-            recording = self._record(event)
+            recording = self._record(event.text)
             if recording is not KEPT:
                 with anyio.move_on_after(OUTCOME_SECONDS, shield=True):
                     await recording
@@ -123,7 +123,7 @@ class Recorder:
                 tool=exchange.tool,
                 session=exchange.session,
             )
-            await self._record(event)
+            await self._record(event.text)
         except Exception:
             _logger.exception("An audit event was lost")
 
@@ -131,14 +131,13 @@ class Recorder:
         """Record what belongs to no request, such as that the policy was loaded again."""
         for event in events:
             try:
-                await self._record(event if isinstance(event, Event) else Event(members_of(event)))
+                await self._record(event.text if isinstance(event, Event) else members_of(event))
             except Exception:
                 _logger.exception("An audit event was lost")
 
 
-def _recording(sink: AuditSink) -> Callable[[Event], Awaitable[None]]:
-    """How the sink takes an event: as text where it writes text, and else as a dictionary of its own."""
+def _recording(sink: AuditSink) -> Callable[[str], Awaitable[None]]:
+    """How the sink takes the text of an event: as it is, or else as a dictionary of its own."""
     if takes_text(sink):
-        record_text = sink.record_text
-        return lambda event: record_text(event.text)
-    return lambda event: sink.record(event.members())
+        return sink.record_text
+    return lambda text: sink.record(Event(text).members())

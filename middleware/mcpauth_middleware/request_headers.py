@@ -25,10 +25,6 @@ class RequestHeaders:
         """Whether the request has such a header."""
         return name in self._last
 
-    def any_of(self, prefix: bytes) -> bool:
-        """Whether the name of a header begins so."""
-        return b"\n" + prefix in b"\n" + b"\n".join(self._last)
-
     def all(self, name: bytes) -> Sequence[bytes]:
         """The value of each header of this name, in their order."""
         value = self._last.get(name)

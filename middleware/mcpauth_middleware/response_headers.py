@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from mcpauth_middleware.asgi import Event, Headers, Send
 
-    Edit = Callable[[Headers], Headers]
 
+class HeaderChanges:
+    """What will be changed in one response, noted until it begins, whoever gives it."""
 
-def adding(fields: Headers) -> Edit:
-    """The change that adds these fields."""
-    return partial(_add, fields)
+    __slots__ = ("added", "edits")
 
+    def __init__(self) -> None:
+        self.edits: list[Callable[[Headers], Headers]] = []
+        self.added: Headers = []
 
-def edited(send: Send, edits: Sequence[Edit]) -> Send:
-    """A `send` that makes the changes, those also that are noted later, in the answer, whoever gives it."""
+    def made_by(self, send: Send) -> Send:
+        """A `send` that makes the changes."""
 
-    def send_edited(event: Event) -> Awaitable[None]:
-        if event["type"] == "http.response.start" and edits:
-            headers: Headers = list(event.get("headers", ()))
-            for edit in edits:
-                headers = edit(headers)
-            event = {**event, "headers": headers}
-        return send(event)
+        def send_changed(event: Event) -> Awaitable[None]:
+            if event["type"] == "http.response.start":
+                headers: Headers = list(event.get("headers", ()))
+                for edit in self.edits:
+                    headers = edit(headers)
+                event = {**event, "headers": headers + self.added}
+            return send(event)
 
-    return send_edited
+        return send_changed
 
 
 def is_event_stream(start: Event) -> bool:
@@ -38,7 +39,3 @@ def is_event_stream(start: Event) -> bool:
         if name.lower() == b"content-type" and b"text/event-stream" in value.lower():
             return True
     return False
-
-
-def _add(fields: Headers, headers: Headers) -> Headers:
-    return [*headers, *fields]

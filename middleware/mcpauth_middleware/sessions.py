@@ -45,14 +45,14 @@ class SessionBinding:
 
     def bind(self, exchange: Exchange, principal: Principal) -> None:
         """Let the application see its own id in the request, and the client see the tagged one."""
-        if SESSION_ID in exchange.sent:
+        if exchange.session is not None:
             exchange.headers = [
                 (name, self._own_id(value, principal) if name == SESSION_ID else value)
                 for name, value in exchange.headers
             ]
             own = next(value for name, value in exchange.headers if name == SESSION_ID)
             exchange.session = own.decode("latin-1")
-        exchange.edits.append(partial(self._tag_all, principal))
+        exchange.changes.edits.append(partial(self._tag_all, principal))
 
     def _own_id(self, presented: bytes, principal: Principal) -> bytes:
         tag, _, own = presented.partition(_SEPARATOR)

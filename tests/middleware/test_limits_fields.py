@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mcpauth_middleware import MemoryLimiter, Policy, RateLimit
 from mcpauth_middleware.limits import Debit, LimitResult, LimitState
-from mcpauth_middleware.limits.fields import rate_limit_fields
+from mcpauth_middleware.limits.fields import RateLimitFields
 from mcpauth_middleware.limits.gcra import Gcra
 from tests.middleware.batch_helpers import call, post_batch
 from tests.middleware.edge_helpers import (
@@ -177,7 +177,7 @@ async def test_a_limiter_that_does_not_tell_what_is_left_is_not_guessed_for() ->
 def test_a_name_is_written_as_a_string_of_structured_fields() -> None:
     """RFC 9651 §3.3.3: quote and backslash are escaped."""
     debit = Debit("k", Gcra(1, 1), 'a "b" \\c', 1, 60)
-    assert rate_limit_fields([debit], [LimitState(1, 0)]) == [
+    assert RateLimitFields([debit]).told([LimitState(1, 0)]) == [
         (b"ratelimit-policy", b'"a \\"b\\" \\\\c";q=1;w=60'),
         (b"ratelimit", b'"a \\"b\\" \\\\c";r=1;t=0'),
     ]
@@ -213,7 +213,7 @@ def test_what_is_told_holds_at_every_moment(rate: str, burst: int | None, steps:
             refused = await again.take([debit])
             assert not refused.allowed
             if state.remaining == 0:
-                told = rate_limit_fields([debit], [state])[1][1]
+                told = RateLimitFields([debit]).told([state])[1][1]
                 seconds = int(told.rpartition(b"t=")[2])
                 assert seconds - 1 <= refused.retry_after <= seconds + 1e-3
 

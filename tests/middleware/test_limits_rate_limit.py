@@ -93,8 +93,8 @@ def keys(
     message: Message | None = None,
     address: str | None = "10.0.0.1",
 ) -> list[str]:
-    debits = Debits([limit]).of(message or call("search"), who or principal(), address)
-    return [debit.key for debit in debits]
+    charge = Debits([limit]).of(message or call("search"), who or principal(), address)
+    return [] if charge is None else [debit.key for debit in charge.debits]
 
 
 @pytest.mark.parametrize("version", REVISIONS)
@@ -174,8 +174,9 @@ def test_a_key_holds_no_name_of_a_person() -> None:
 def test_equal_limits_count_a_call_once() -> None:
     """Two of the same would otherwise each take half."""
     limit = RateLimit("1/second")
-    debits = Debits([limit, RateLimit("1/second"), RateLimit("2/second")]).of(call("t"), principal(), None)
-    assert [debit.name for debit in debits] == ["1/second per user", "2/second per user"]
+    charge = Debits([limit, RateLimit("1/second"), RateLimit("2/second")]).of(call("t"), principal(), None)
+    assert charge is not None
+    assert [debit.name for debit in charge.debits] == ["1/second per user", "2/second per user"]
 
 
 def test_whoever_was_counted_before_is_counted_under_the_same_keys_and_nobody_else_is() -> None:
@@ -186,7 +187,10 @@ def test_whoever_was_counted_before_is_counted_under_the_same_keys_and_nobody_el
     used, seen = Debits(limits), dict[tuple[str, ...], tuple[str, str, str | None]]()
     for _ in range(2):
         for who, tool, place in itertools.product(people, ["a", "b"], places):
-            keys = tuple(debit.key for debit in used.of(call(tool), who, place))
-            assert keys == tuple(debit.key for debit in Debits(limits).of(call(tool), who, place))
+            charge, made_anew = (each.of(call(tool), who, place) for each in (used, Debits(limits)))
+            assert charge is not None
+            assert made_anew is not None
+            assert charge.debits == made_anew.debits
+            keys = tuple(debit.key for debit in charge.debits)
             assert seen.setdefault(keys, (who.subject, tool, place)) == (who.subject, tool, place)
     assert len(seen) == 12

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from mcpauth_middleware.message.headers import Headers, decoded, single_headers
+from mcpauth_middleware.message.headers import Headers, decoded, has_param_headers, single_headers
 from mcpauth_middleware.message.refusal import HEADER_MISMATCH, MessageRefused
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 # The canonical decimal form, and a fraction of nothing.
 _INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]{0,99}))(?:\.0{1,99})?")
-
-
-PARAM_HEADERS = b"mcp-param-"
-"""How their names begin."""
 
 
 def require_param_agreement(
@@ -37,11 +33,11 @@ def require_param_agreement(
         MessageRefused: a header differs from its argument, is there without one, or is missing, or nobody
             can tell what it must be.
     """
-    if declared is None and any(name.startswith(PARAM_HEADERS) for name, _ in headers):
+    single = single_headers(headers)
+    if declared is None and has_param_headers(single):
         raise MessageRefused(HEADER_MISMATCH, "Mcp-Param headers of a tool that the server does not list")
     if not declared:
         return
-    single = single_headers(headers)
     for one in declared:
         _check(one, single.get(one.header), _value_at(arguments, one.path), required=required)
 

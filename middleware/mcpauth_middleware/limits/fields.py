@@ -5,7 +5,6 @@ They tell what a client may still do, so that it need not run into a limit to fi
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,19 +17,31 @@ _ROUND_UP: Final = 0.9995
 """To whole seconds, never too early, but for half a millisecond: so much may be left of calculation."""
 
 
-def rate_limit_fields(debits: Sequence[Debit], states: Sequence[LimitState]) -> Headers:
-    """The fields of an answer to what was counted under these debits; none when nothing was counted.
+class RateLimitFields:
+    """The fields of the answers to what is counted under these debits.
 
     `q` calls are allowed in `w` seconds; `r` are left. `t` is when all of them will be there again, or,
     when none is left, when the next one will be.
     """
-    if not debits:
-        return []
-    policies, left = _fields(tuple(debits))
-    if len(states) != len(debits):
-        return [policies]
-    told = [value for remaining, reset in states for value in (remaining, int(reset + _ROUND_UP))]
-    return [policies, (b"ratelimit", left % tuple(told))]
+
+    def __init__(self, debits: Sequence[Debit]) -> None:
+        names = [_string(debit.name) for debit in debits]
+        policies = [
+            f"{name};q={debit.quota};w={debit.window}" for name, debit in zip(names, debits, strict=True)
+        ]
+        self._policies = (b"ratelimit-policy", ", ".join(policies).encode())
+        # Nothing but the numbers changes from one answer to the next.
+        self._left = ", ".join(name.replace("%", "%%") + ";r=%d;t=%d" for name in names).encode()
+        self._count = len(debits)
+
+    def told(self, states: Sequence[LimitState]) -> Headers:
+        """With what is left, as far as the limiter tells; none when nothing is counted."""
+        if not self._count:
+            return []
+        if len(states) != self._count:
+            return [self._policies]
+        left = [value for remaining, reset in states for value in (remaining, int(reset + _ROUND_UP))]
+        return [self._policies, (b"ratelimit", self._left % tuple(left))]
 
 
 def batch_fields(counted: Iterable[tuple[Debit, LimitState | None]]) -> Headers:
@@ -46,22 +57,13 @@ def batch_fields(counted: Iterable[tuple[Debit, LimitState | None]]) -> Headers:
         if known is None or _is_tighter(state, known[1]):
             tightest[limit] = (debit, state)
     debits = [debit for debit, _ in tightest.values()]
-    return rate_limit_fields(debits, [state for _, state in tightest.values() if state is not None])
+    return RateLimitFields(debits).told([state for _, state in tightest.values() if state is not None])
 
 
 def _is_tighter(state: LimitState | None, than: LimitState | None) -> bool:
     if state is None or than is None:
         return state is None  # which is not guessed for
     return (state.remaining, -state.reset) < (than.remaining, -than.reset)
-
-
-@lru_cache(1000)
-def _fields(debits: tuple[Debit, ...]) -> tuple[tuple[bytes, bytes], bytes]:
-    """The field about the policies, and that about what is left of them, in which the numbers are missing."""
-    names = [_string(debit.name) for debit in debits]
-    policies = [f"{name};q={debit.quota};w={debit.window}" for name, debit in zip(names, debits, strict=True)]
-    left = [name.replace("%", "%%") + ";r=%d;t=%d" for name in names]
-    return (b"ratelimit-policy", ", ".join(policies).encode()), ", ".join(left).encode()
 
 
 def _string(text: str) -> str:

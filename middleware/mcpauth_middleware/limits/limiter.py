@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from mcpauth_middleware.limits.fields import RateLimitFields
 from mcpauth_middleware.limits.rate_limit import called_tool
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ class Debit:
     quota: int = 0
     window: int = 0
     """The rate as it was written: `quota` calls in `window` seconds."""
-
-    def __hash__(self) -> int:
-        """That of the key: it is a digest of all that makes the debit."""
-        return hash(self.key)
 
 
 class LimitState(NamedTuple):
@@ -68,6 +65,13 @@ class Limiter(Protocol):
         ...
 
 
+class Charge(NamedTuple):
+    """What one message is counted under, each key once, and what its answer tells of that."""
+
+    debits: tuple[Debit, ...]
+    fields: RateLimitFields
+
+
 class Debits:
     """What each message is counted under, by the limits of one server."""
 
@@ -80,18 +84,18 @@ class Debits:
 
     def of(
         self, message: Message, principal: Principal, address: str | None, *, tenant: str | None = None
-    ) -> tuple[Debit, ...]:
-        """Each key once, however many limits are equal.
+    ) -> Charge | None:
+        """What the message is counted under, None for nothing.
 
         Those who have no address or no tenant share what is counted by it.
         """
         if message.kind != "request" or not self._limits:
-            return ()
+            return None
         tool = called_tool(message)
         counted_for = [_counted_for(each, principal, tool, address, tenant) for each in self._dimensions]
         return self._remembered(tool, tuple(counted_for))
 
-    def _made(self, tool: str | None, counted_for: tuple[_CountedFor, ...]) -> tuple[Debit, ...]:
+    def _made(self, tool: str | None, counted_for: tuple[_CountedFor, ...]) -> Charge | None:
         values = dict(zip(self._dimensions, counted_for, strict=True))
         debits: dict[str, Debit] = {}
         for limit in self._limits:
@@ -99,7 +103,8 @@ class Debits:
                 whose = [(dimension, *values[dimension]) for dimension in limit.by]
                 key = _key(limit, whose)
                 debits.setdefault(key, Debit(key, limit.gcra, limit.label, limit.quota, limit.window))
-        return tuple(debits.values())
+        listed = tuple(debits.values())
+        return Charge(listed, RateLimitFields(listed)) if listed else None
 
 
 def _counted_for(

@@ -40,6 +40,9 @@ _USUAL: dict[bytes, str | None] = {
     b"user-agent": None,
 }
 """What nearly every request has, as it is spelt there."""
+PARAM_HEADERS = "mcp-param-"
+"""How the names of those begin that repeat an argument."""
+_USUAL_NAMES = frozenset(name for name in _USUAL.values() if name is not None)
 _JSON = "application/json"
 _NO_META: Mapping[str, Any] = MappingProxyType({})
 _ABSENT: Final = object()
@@ -63,6 +66,11 @@ def single_headers(headers: Headers) -> dict[str, str]:
             raise MessageRefused(HEADER_MISMATCH, "a header that must be single is there twice")
         found[key] = value.decode("latin-1")
     return found
+
+
+def has_param_headers(single: Mapping[str, str]) -> bool:
+    """Whether there is one that repeats an argument."""
+    return not _USUAL_NAMES.issuperset(single) and any(name.startswith(PARAM_HEADERS) for name in single)
 
 
 def _unusual(raw_name: bytes) -> str | None:

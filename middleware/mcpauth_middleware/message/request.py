@@ -8,7 +8,7 @@ that is no id.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
 from mcpauth_middleware.message import strict_json
 from mcpauth_middleware.message.headers import (
@@ -75,13 +75,21 @@ def read_message(body: bytes, headers: Headers) -> Message:
     Raises:
         MessageRefused: the bytes, the message or its headers are wrong, or leave room for two readings.
     """
-    single = single_headers(headers)
+    return read_with(body, single_headers(headers))
+
+
+def read_with(body: bytes, single: Mapping[str, str]) -> Message:
+    """The same, with the headers that say what the message is.
+
+    Raises:
+        MessageRefused: the bytes, the message or its headers are wrong, or leave room for two readings.
+    """
     version = protocol_version(single)
     require_plain_json(single)
     value = parse_body(body)
-    if not isinstance(value, dict):
+    if not _is_object(value):
         raise MessageRefused(INVALID_REQUEST, "the body must be a single JSON-RPC message, not a batch")
-    return message_of(cast("dict[str, Any]", value), single, version)
+    return message_of(value, single, version)
 
 
 def parse_body(body: bytes) -> object:
@@ -182,7 +190,7 @@ def _response(envelope: Mapping[str, Any], message_id: str | int | None, version
 
 def _method(envelope: Mapping[str, Any]) -> str:
     method = envelope["method"]
-    if not isinstance(method, str) or not _is_method_name(method):
+    if not isinstance(method, str) or not (method in METHODS or _is_method_name(method)):
         raise MessageRefused(
             INVALID_REQUEST,
             f"method must be a string of at most {MAX_METHOD_LENGTH} visible ASCII characters",
@@ -193,20 +201,17 @@ def _method(envelope: Mapping[str, Any]) -> str:
 
 
 def _is_method_name(method: str) -> bool:
-    return method in METHODS or (
-        len(method) <= MAX_METHOD_LENGTH and _METHOD_NAME.fullmatch(method) is not None
-    )
+    return len(method) <= MAX_METHOD_LENGTH and _METHOD_NAME.fullmatch(method) is not None
 
 
 def _params(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     params = envelope.get("params", {})
-    if not isinstance(params, dict):
+    if not _is_object(params):
         raise MessageRefused(INVALID_PARAMS, "params must be an object")
-    members = cast("dict[str, Any]", params)
-    _PARAMS.refuse(members)
-    if not isinstance(members.get("_meta", {}), dict):
+    _PARAMS.refuse(params)
+    if not isinstance(params.get("_meta", {}), dict):
         raise MessageRefused(INVALID_PARAMS, "params._meta must be an object")
-    return members
+    return params
 
 
 def _kind(envelope: Mapping[str, Any], row: Method | None) -> Literal["request", "notification"]:
@@ -218,20 +223,23 @@ def _kind(envelope: Mapping[str, Any], row: Method | None) -> Literal["request",
 
 def _arguments(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
     arguments = params.get("arguments")
-    if arguments is not None and not isinstance(arguments, dict):
-        raise MessageRefused(INVALID_PARAMS, "params.arguments must be an object")
-    return cast("dict[str, Any] | None", arguments)
+    if arguments is None or _is_object(arguments):
+        return arguments
+    raise MessageRefused(INVALID_PARAMS, "params.arguments must be an object")
 
 
 def _client(method: str, params: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    info: object = (
+    info = (
         params.get("clientInfo") if method == "initialize" else params.get("_meta", {}).get(CLIENT_INFO_KEY)
     )
-    if not isinstance(info, dict):
+    if not _is_object(info):
         return (None, None)
-    members = cast("dict[str, object]", info)
-    return (_short(members.get("name")), _short(members.get("version")))
+    name, version = info.get("name"), info.get("version")
+    return (
+        name if isinstance(name, str) and len(name) <= MAX_CLIENT_INFO_LENGTH else None,
+        version if isinstance(version, str) and len(version) <= MAX_CLIENT_INFO_LENGTH else None,
+    )
 
 
-def _short(value: object) -> str | None:
-    return value if isinstance(value, str) and len(value) <= MAX_CLIENT_INFO_LENGTH else None
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)

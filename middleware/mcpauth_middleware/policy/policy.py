@@ -176,9 +176,11 @@ class Policy:
 
     def decide(self, message: Message, principal: Principal, context: Context = NOTHING_KNOWN) -> Decision:
         """Decide whether the principal may send the message."""
-        bundle, held = self.bundle, self._hierarchy.held(principal.scopes)
-        decisions = [self._decide(target, message, principal, held, context) for target in message.targets]
-        return decide_all(decisions, bundle)
+        held, targets = self._hierarchy.held(principal.scopes), message.targets
+        if len(targets) == 1:
+            return self._decide(targets[0], message, principal, held, context)
+        decisions = [self._decide(target, message, principal, held, context) for target in targets]
+        return decide_all(decisions, self.bundle)
 
     def sees(
         self,
@@ -294,9 +296,10 @@ class Policy:
         *,
         listing: bool = False,
     ) -> Decision:
-        decision = self._index.decision(target, held, self.bundle)
+        bundle = self._bundle or self.bundle
+        decision = self._index.decision(target, held, bundle)
         if decision is not None:
             return decision
         allows, denies = self._index.matching(target)
         facts = Facts(target, principal, held, context, self.claim_names, message, listing)
-        return decide_with_shadow(allows, denies, held, partial(outcome_of, facts=facts), self.bundle)
+        return decide_with_shadow(allows, denies, held, partial(outcome_of, facts=facts), bundle)

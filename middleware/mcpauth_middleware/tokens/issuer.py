@@ -60,16 +60,12 @@ class Issuer:
         self._configured_jwks_uri = jwks_uri
         self._jwks_uri = jwks_uri
         self._refreshing = SharedRun(self._refresh, background or Background())
-        self._keys: KeySet | None = None
+        self.keys: KeySet | None = None
+        """Another object each time they have changed: what was verified before need not be good now."""
         self._fetched_at = -math.inf
         self._failed_at = -math.inf
         self._last_fetch_failed = False
         self._asked_for_unknown_kid_at = -math.inf
-
-    @property
-    def generation(self) -> object:
-        """Another object each time the keys have changed: what was verified before need not be good now."""
-        return self._keys
 
     async def signing_keys(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """The keys that may have signed a token with this header; empty when the issuer has none such.
@@ -77,8 +73,8 @@ class Issuer:
         Raises:
             IssuerUnavailable: that cannot be told, since the issuer cannot be asked.
         """
-        if self._keys is not None and self._now() - self._fetched_at < RENEW_SECONDS:
-            keys = self._keys
+        if self.keys is not None and self._now() - self._fetched_at < RENEW_SECONDS:
+            keys = self.keys
         else:
             keys = await self._current()
         if found := keys.find(kid, algorithm):
@@ -97,7 +93,7 @@ class Issuer:
 
     async def _newer_than(self, known: KeySet) -> KeySet:
         asked = self._now() - self._asked_for_unknown_kid_at < UNKNOWN_KID_SECONDS
-        if self._keys is known and not asked and not self._is_pausing():
+        if self.keys is known and not asked and not self._is_pausing():
             self._asked_for_unknown_kid_at = self._now()
             await self._refreshing.wait()
         elif self._refreshing.is_running:
@@ -119,8 +115,8 @@ class Issuer:
             self._jwks_uri = self._configured_jwks_uri  # what was discovered may have moved
             _logger.warning("No signing keys from %s: %s", self.identifier, error)
         else:
-            if self._keys is None or not keys.is_same_as(self._keys):
-                self._keys = keys
+            if self.keys is None or not keys.is_same_as(self.keys):
+                self.keys = keys
             self._fetched_at = self._now()
             self._last_fetch_failed = False
 
@@ -128,9 +124,9 @@ class Issuer:
         return self._now() - self._failed_at < RETRY_SECONDS
 
     def _usable(self) -> KeySet:
-        if self._keys is None or self._now() - self._fetched_at >= STALE_SECONDS:
+        if self.keys is None or self._now() - self._fetched_at >= STALE_SECONDS:
             raise self._unavailable()
-        return self._keys
+        return self.keys
 
     def _unavailable(self) -> IssuerUnavailable:
         pause = self._failed_at + RETRY_SECONDS - self._now()

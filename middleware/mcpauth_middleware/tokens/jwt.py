@@ -109,7 +109,7 @@ class JwtVerifier:
 
     def generation(self, issuer: str) -> object:
         """Another object each time the keys of this issuer have changed."""
-        return self._accepted[issuer].issuer.generation
+        return self._accepted[issuer].issuer.keys
 
 
 class _Accepted:

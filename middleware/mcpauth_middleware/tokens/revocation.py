@@ -96,7 +96,7 @@ class RevocationList:
             await self._loading.wait()
             if not self._has_no_list:
                 self._following.start()
-        if self.has_revoked(principal):
+        if self._revoked and self.has_revoked(principal):
             raise InvalidToken("revoked")
         if self._required and self._now() - self._heard_at > self._pace.silence:
             raise Unavailable("revocation_unknown", retry_after=math.ceil(self._pace.retry))

@@ -46,8 +46,7 @@ class VerifiedTokens:
 
     def find(self, token: str) -> Principal | None:
         """The principal of a token that was verified and is still good."""
-        key = digest(token)
-        entry = self._entries.get(key)
+        entry = self._entries.get(key := digest(token))
         if entry is None:
             return None
         principal, generation = entry
