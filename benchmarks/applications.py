@@ -29,9 +29,10 @@ from mcp.server.auth.provider import AccessToken
 from starlette.middleware.authentication import AuthenticationMiddleware
 
 from mcpauth_middleware import AuditJournal, McpAuthMiddleware, Policy, RateLimit
+from mcpauth_middleware.audit import KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mcp.server.auth.provider import TokenVerifier
 
@@ -84,11 +85,13 @@ class PyJwtVerifier:
 class NoSink:
     """An audit sink that costs nothing."""
 
-    async def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: Mapping[str, Any]) -> Awaitable[None]:  # noqa: ARG002
         """Forget it."""
+        return KEPT
 
-    async def record_text(self, members: str) -> None:
+    def record_text(self, members: str) -> Awaitable[None]:  # noqa: ARG002
         """Forget it before it becomes a dictionary."""
+        return KEPT
 
 
 def sdk_stack(verifier: TokenVerifier) -> ASGIApp:
