@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcpauth_middleware.catalogue.catalogue import who_is
 from mcpauth_middleware.catalogue.param_agreement import require_param_agreement
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.errors import Denied, InsufficientScope, RateLimited
@@ -73,7 +74,7 @@ class Admission:
     async def judge(self, exchange: Exchange, message: Message, principal: Principal) -> Decision:
         """Ask the policy; that more scopes would help is told in the decision, since a batch adds them up."""
         exchange.message = message
-        view = CatalogueView(self._catalogue, principal, message)
+        view = CatalogueView(self._catalogue, who_is(principal, exchange.path), message)
         context = Context(exchange.address, self._now(), view.tool_facts)
         decision = self._policy.decide(message, principal, context)
         if view.unknown:
@@ -123,7 +124,7 @@ class Admission:
         tool = called_tool(message)
         if tool is None:
             return
-        view = CatalogueView(self._catalogue, principal, message)
+        view = CatalogueView(self._catalogue, who_is(principal, exchange.path), message)
         definition = view.definition(tool)
         if view.unknown:
             # Who sends them has read the tool's definition, if not through here or not just now.
@@ -150,7 +151,7 @@ class Admission:
         tool = called_tool(message)
         if tool is None:
             return
-        view = CatalogueView(self._catalogue, principal, message)
+        view = CatalogueView(self._catalogue, who_is(principal, exchange.path), message)
         definition = view.definition(tool)
         if view.unknown:
             await self._fetcher.fetch(tool, exchange, message, principal)

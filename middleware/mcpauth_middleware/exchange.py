@@ -59,6 +59,7 @@ class Exchange:
         """What `send` changes in the answer."""
         self.send = self.changes.made_by(send)
         self.method: str = scope["method"]
+        self.path: str = scope["path"]
         self.started_at = started_at
         client = scope.get("client")
         self.address: str | None = client[0] if client else None

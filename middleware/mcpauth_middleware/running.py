@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mcpauth_middleware.catalogue.catalogue import who_is
 from mcpauth_middleware.catalogue.view import CatalogueView
 from mcpauth_middleware.exchange import WatchedResponse
 from mcpauth_middleware.forward import SignedIn
@@ -71,14 +72,15 @@ class Runner:
 
     def _visible(self, call: Call, exchange: Exchange) -> Visible:
         message, principal = call.message, call.principal
-        view = CatalogueView(self._catalogue, principal)
+        who = who_is(principal, exchange.path)
+        view = CatalogueView(self._catalogue, who)
         context = Context(address=exchange.address, now=self._now(), tool=view.tool_facts)
         # A stream of an older revision may repeat a list from long ago.
         learns = message is not None and message.lists == "tools"
 
         def visible(kind: ListKind, item: Mapping[str, Any]) -> bool:
             if learns and kind == "tools":
-                self._catalogue.learn(item, principal)
+                self._catalogue.learn(item, who)
             target = list_item_target(kind, item)
             return target is not None and self._policy.sees(
                 target.kind, target.name, principal, context, message

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcpauth_middleware.catalogue import Catalogue, ToolDefinition
+from mcpauth_middleware.catalogue.catalogue import Who, who_is
 from mcpauth_middleware.catalogue.changes import ChangeWatch
 from mcpauth_middleware.catalogue.view import CatalogueView
 from tests.middleware.edge_helpers import Clock
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mcpauth_middleware.asgi import Event
-    from mcpauth_middleware.principal import Principal
 
-ADA, EVE = principal(subject="ada"), principal(subject="eve")
+
+def someone(subject: str, path: str = "/mcp") -> Who:
+    return who_is(principal(subject=subject), path)
+
+
+ADA, EVE = someone("ada"), someone("eve")
 
 
 def tool(name: str = "search", **members: Any) -> dict[str, Any]:
@@ -85,10 +90,11 @@ def test_what_one_principal_was_shown_says_nothing_to_another() -> None:
     catalogue.learn(tool(_meta={"tags": ["harsh"]}), EVE)
     catalogue.learn(tool(_meta={"tags": ["mild"]}), ADA)
     assert (tags_of(catalogue, ADA), tags_of(catalogue, EVE)) == (["mild"], ["harsh"])
-    assert tags_of(catalogue, principal(subject="zoe")) is None
+    assert tags_of(catalogue, someone("zoe")) is None
+    assert tags_of(catalogue, someone("ada", path="/other/mcp")) is None
 
 
-def tags_of(catalogue: Catalogue, who: Principal) -> list[str] | None:
+def tags_of(catalogue: Catalogue, who: Who) -> list[str] | None:
     found = catalogue.definition("search", who)
     return None if found is None else sorted(found.facts.tags or ())
 
@@ -97,7 +103,7 @@ def test_what_all_are_shown_alike_is_kept_once() -> None:
     """Most servers have one list for everybody."""
     catalogue = Catalogue(now=Clock())
     for number in range(20):
-        who = principal(subject=f"user-{number}")
+        who = someone(f"user-{number}")
         catalogue.learn(tool(title="same"), who)
         catalogue.learn({"title": "same", **tool()}, who)
         assert catalogue.definition("search", who) is not None
@@ -159,7 +165,7 @@ def test_the_catalogue_does_not_grow_without_end() -> None:
         assert catalogue.definition(f"tool-{number}", ADA) is not None
         assert catalogue.definition(f"tool-{number - 10}", ADA) is None
 
-    readers = [principal(subject=f"user-{number}") for number in range(50)]
+    readers = [someone(f"user-{number}") for number in range(50)]
     for who in readers:
         catalogue.learn(tool(), who)
     assert [catalogue.definition("search", who) is not None for who in readers] == [False] * 30 + [True] * 20

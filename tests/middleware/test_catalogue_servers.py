@@ -13,6 +13,8 @@ from fastmcp import FastMCP
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 from pydantic import Field
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from mcpauth_middleware import McpAuthMiddleware, Policy
 from tests.middleware.edge_helpers import (
@@ -33,8 +35,6 @@ from tests.middleware.edge_helpers import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-
-    from starlette.applications import Starlette
 
     from mcpauth_middleware.asgi import ASGIApp
 
@@ -67,6 +67,7 @@ class Server:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.ran: list[str] = []
+        self.tags_of_tagged = ["harmless"]
 
     def app(self) -> Starlette:
         if self.kind.startswith("mcp"):
@@ -91,7 +92,7 @@ class Server:
                 meta=None if tags is None else {"tags": tags},
             )
 
-        add("tagged", ["harmless"])
+        add("tagged", self.tags_of_tagged)
         add("annotated", [], reads=True)
         add("writing", [], reads=False)
         add("secret", ["harmless", "secret"], reads=True)
@@ -119,7 +120,7 @@ class Server:
             annotations = None if reads is None else ToolAnnotations(read_only_hint=reads)
             server.tool(run, name=name, tags=tags, annotations=annotations)
 
-        add("tagged", {"harmless"})
+        add("tagged", set(self.tags_of_tagged))
         add("annotated", set(), reads=True)
         add("writing", set(), reads=False)
         add("secret", {"harmless", "secret"}, reads=True)
@@ -210,6 +211,22 @@ async def test_a_tool_that_changes_with_notice_is_judged_anew_at_once(kind: Kind
                         break
             assert await call(client, "tagged", "2025-11-25", headers) == "Unknown tool: tagged"
     assert server.ran == ["tagged"]
+
+
+@pytest.mark.parametrize("kind", ["mcp", "fastmcp"])
+async def test_a_tool_is_judged_by_what_its_own_server_says_of_it(kind: Kind) -> None:
+    """Of two servers behind one middleware, the one's harmless tool vouches for no other of its name."""
+    harmless, secretive = Server(kind), Server(kind)
+    secretive.tags_of_tagged = ["secret"]
+    apps = {"/a": harmless.app(), "/b": secretive.app()}
+    both = Starlette(routes=[Mount(path, app) for path, app in apps.items()])
+    options = edge_options(resource=LOOPBACK_RESOURCE, policy=Policy.from_toml(POLICY))
+    guarded = McpAuthMiddleware(both, **options)
+    async with lifespan(apps["/a"]), lifespan(apps["/b"]):
+        for path, answer in [("/a", "tagged"), ("/b", "Unknown tool: tagged"), ("/a", "tagged")]:
+            async with client_of(guarded, base_url=LOOPBACK + path) as client:
+                assert await call(client, "tagged", MODERN, bearer(**AUD)) == answer
+    assert (harmless.ran, secretive.ran) == (["tagged", "tagged"], [])
 
 
 @pytest.mark.parametrize("kind", KINDS)

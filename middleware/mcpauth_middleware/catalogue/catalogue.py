@@ -1,8 +1,9 @@
 """The tools of one server: learnt from the lists that pass through, kept for a while, never guessed.
 
-A server may show each principal other tools, or the same tool with another definition. So a definition
-counts only for those who were shown it, each for a while from then on: nobody is judged by what a server
-says of a tool to somebody else.
+A server may show each principal other tools, or the same tool with another definition, and one application
+may hold several servers. So a definition counts only for those who were shown it and at the path where they
+were, each for a while from then on: nobody is judged by what a server says of a tool to somebody else, or
+another server of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_DEFINITIONS: Final = 10_000
 MAX_SHOWN: Final = 100_000
 """One for each tool and each principal who was shown it: a hundred tools for a thousand callers a minute."""
 
-Who = tuple[str, str, str | None]
+Who = tuple[str, str, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +68,21 @@ class Catalogue:
         """How many different definitions are kept."""
         return len(self._definitions)
 
-    def learn(self, item: Mapping[str, Any], principal: Principal) -> None:
-        """Take in an entry of a `tools/list` result that the server gave this principal."""
+    def learn(self, item: Mapping[str, Any], who: Who) -> None:
+        """Take in an entry of a `tools/list` result that was given to them."""
         digest = _digest(item)
         definition = self._definitions.get(digest) or ToolDefinition.of(item)
         if definition is None:
             return
         self._definitions[digest] = definition
-        key = (definition.name, who_is(principal))
+        key = (definition.name, who)
         self._shown[key] = _Shown(definition, self._now())
         self._shown.move_to_end(key)
         self._make_room()
 
-    def definition(self, name: str, principal: Principal) -> ToolDefinition | None:
-        """What the principal was shown of a tool; None: nothing, or nothing that is still believed."""
-        shown = self._shown.get((name, who_is(principal)))
+    def definition(self, name: str, who: Who) -> ToolDefinition | None:
+        """What they were shown of a tool; None: nothing, or nothing that is still believed."""
+        shown = self._shown.get((name, who))
         if shown is None or not 0 <= self._now() - shown.learnt_at < self._lifetime:
             return None
         return shown.definition
@@ -97,9 +98,9 @@ class Catalogue:
             self._shown.popitem(last=False)
 
 
-def who_is(principal: Principal) -> Who:
-    """What a server can tell principals apart by."""
-    return (principal.issuer, principal.subject, principal.client_id)
+def who_is(principal: Principal, path: str) -> Who:
+    """What a server can tell principals apart by, and what tells the servers of one application apart."""
+    return (path, principal.issuer, principal.subject, principal.client_id)
 
 
 def _digest(item: Mapping[str, Any]) -> bytes:

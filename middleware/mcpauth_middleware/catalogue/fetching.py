@@ -63,10 +63,10 @@ class ToolFetcher:
 
     async def fetch(self, tool: str, exchange: Exchange, message: Message, principal: Principal) -> None:
         """Learn what the server says of its tools, unless it has just been asked. It may still be unknown."""
-        who = who_is(principal)
+        who = who_is(principal, exchange.path)
         lock = self._locks.setdefault(who, anyio.Lock())
         async with lock:
-            if self._catalogue.definition(tool, principal) is not None:
+            if self._catalogue.definition(tool, who) is not None:
                 return  # somebody else asked while this call waited
             if not (await self._often.take([Debit(repr(who), HOW_OFTEN, _LIST)])).allowed:
                 return
@@ -82,6 +82,7 @@ class ToolFetcher:
             await self._happened([catalogue_event(principal, message.protocol_version, result)])
 
     async def _list(self, exchange: Exchange, message: Message, principal: Principal) -> bool:
+        who = who_is(principal, exchange.path)
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             collected = await ask(
@@ -94,7 +95,7 @@ class ToolFetcher:
             tools = page.get("tools")
             for tool in cast("list[object]", tools) if isinstance(tools, list) else []:
                 if isinstance(tool, dict):
-                    self._catalogue.learn(cast("dict[str, Any]", tool), principal)
+                    self._catalogue.learn(cast("dict[str, Any]", tool), who)
             following = page.get("nextCursor")
             if not isinstance(following, str) or following == cursor:
                 return True

@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 from mcpauth_middleware.catalogue.definition import asked_version
 
 if TYPE_CHECKING:
-    from mcpauth_middleware.catalogue.catalogue import Catalogue
+    from mcpauth_middleware.catalogue.catalogue import Catalogue, Who
     from mcpauth_middleware.catalogue.definition import ToolDefinition
     from mcpauth_middleware.message import Message
     from mcpauth_middleware.policy.facts import ToolFacts
-    from mcpauth_middleware.principal import Principal
 
 
 class CatalogueView:
-    """The catalogue for one message of one principal; `unknown` are the tools it could not tell of."""
+    """The catalogue for one message of `who`; `unknown` are the tools it could not tell of."""
 
-    def __init__(self, catalogue: Catalogue, principal: Principal, message: Message | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, who: Who, message: Message | None = None) -> None:
         self._catalogue = catalogue
-        self._principal = principal
+        self._who = who
         self._message = message
         self.unknown: set[str] = set()
 
     def definition(self, name: str) -> ToolDefinition | None:
         """The definition of the very tool that would run; None where it is not known."""
-        found = self._catalogue.definition(name, self._principal)
+        found = self._catalogue.definition(name, self._who)
         if found is None:
             self.unknown.add(name)
         elif self._message is not None:
