@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AnyUrl, ValidationError
 
-from mcpauth_middleware.message.resource_uri import decodings, resource_uri_problem
+from mcpauth_middleware.message.resource_uri import decodings, resource_uri_problem, with_path
 
 REFUSED = [
     "",
@@ -57,6 +59,24 @@ REFUSED = [
     "https:///a",
     "https:a",
     "http://example.com:port/",
+    "http://example.com:/a",
+    "http://example.com:08080/a",
+    "http://2130706433/a",
+    "http://0x7f.0.0.1/a",
+    "http://127.1/a",
+    "http://127.0.0.01/a",
+    "http://127.0.0.1./a",
+    "http://[::0:1]/a",
+    "http://[0:0:0:0:0:0:0:1]/a",
+    "http://[::FFFF:1]/a",
+    "http://[::ffff:127.0.0.1]/a",
+    "notes://admin:/a",
+    "notes://admin:080/a",
+    "notes://@admin/a",
+    "notes://:@admin/a",
+    "notes://user:@admin/a",
+    "notes://a@b@admin/a",
+    "notes://[::0:1]/a",
     "x" * 8193,
 ]
 
@@ -83,6 +103,14 @@ def test_a_uri_that_servers_read_differently_is_refused(uri: str) -> None:
         "https://{tenantId}.example.com/{id}",
         "http://[::1]:8000/a",
         "http://127.0.0.1/a",
+        "http://example.com:0/a",
+        "http://[1:0:0:2::3]/a",
+        "http://{host}:8080/a",
+        "notes://user@host/a",
+        "notes://user:password@host:8080/a",
+        "notes://host:0/a",
+        "notes://{host}:{port}/a",
+        "x://ns:type/a",
         "notes:today",
         "db://Users/1",
         "weather://London/today",
@@ -117,6 +145,26 @@ def test_pydantic_s_url_reads_every_accepted_uri_as_it_is(parts: tuple[str, list
         except ValidationError:
             return
         assert normal.removesuffix("/") == uri.removesuffix("/")
+
+
+@given(st.integers(0, 2**128 - 1).map(lambda value: value & 0xFFFF_0000_FFFF_0000_0000_FFFF_0000_FFFF))
+def test_an_ipv6_address_passes_in_the_form_that_pydantic_writes(value: int) -> None:
+    """WHATWG URL, "IPv6 serializer": the first of the longest runs of zeros is left out."""
+    address = IPv6Address(value)
+    assert resource_uri_problem(str(AnyUrl(f"x://[{address.exploded}]/"))) is None
+    assert resource_uri_problem(f"x://[{address.exploded}]/") is not None
+
+
+@pytest.mark.parametrize("uri", ["https://h", "https://h?x", "http://h:8080#y", "ws://[::1]"])
+def test_a_web_address_without_a_path_has_the_path_that_pydantic_gives_it(uri: str) -> None:
+    """WHATWG URL, "path state"."""
+    assert with_path(uri) == str(AnyUrl(uri))
+
+
+@pytest.mark.parametrize("uri", ["https://h/", "https://h/a?b", "notes://h", "notes:a", "a-name", "https:"])
+def test_other_uris_keep_their_path(uri: str) -> None:
+    """The same."""
+    assert with_path(uri) == uri
 
 
 def test_decodings_are_the_uri_decoded_not_at_all_once_and_twice() -> None:
