@@ -144,6 +144,16 @@ def test_long_names_in_ascii_and_short_ones_of_other_scripts_pass() -> None:
     assert len(read.params) == 4
 
 
+def test_a_hundred_thousand_members_are_not_looked_at_one_by_one() -> None:
+    """Each name is normalized."""
+    with pytest.raises(MessageRefused, match="more than 1000 members"):
+        read_message(body("tools/call", {"name": "a", **dict.fromkeys(map(str, range(1000)))}), [JSON_TYPE])
+    read = read_message(
+        body("tools/call", {"name": "a", "arguments": dict.fromkeys(map(str, range(2000)))}), [JSON_TYPE]
+    )
+    assert len(read.arguments or {}) == 2000
+
+
 def test_the_sdk_s_own_names_cannot_smuggle_a_subscription() -> None:
     """The SDK for Python accepts the snake_case name of a member, which a gate may miss."""
     smuggled = {"notifications": {"resource_subscriptions": ["file:///etc/passwd"]}}
@@ -152,6 +162,20 @@ def test_the_sdk_s_own_names_cannot_smuggle_a_subscription() -> None:
     with pytest.raises(MessageRefused):
         read_message(
             body("subscriptions/listen", modern_params(smuggled)),
+            headers(MODERN, mcp_method="subscriptions/listen"),
+        )
+
+
+def test_a_thousand_subscriptions_are_not_a_thousand_long_ones() -> None:
+    """Each is decided on its own, by every rule about it."""
+    asked = {
+        "notifications": {
+            "resourceSubscriptions": [f"file:///{number}/" + "a/" * 200 for number in range(1000)]
+        }
+    }
+    with pytest.raises(MessageRefused, match="characters of subscriptions"):
+        read_message(
+            body("subscriptions/listen", modern_params(asked)),
             headers(MODERN, mcp_method="subscriptions/listen"),
         )
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_FOREIGN_NAME: Final = 64
 """The longest name that is not in ASCII: normalizing combining marks takes quadratic time."""
+MAX_MEMBERS: Final = 1000
+"""How many members an object may have whose names are looked at: each is normalized."""
 
 
 class Lookalikes:
@@ -33,10 +35,12 @@ class Lookalikes:
 
         Raises:
             MessageRefused: a key differs from one of the names in case, underscores or compatibility
-                characters only, or is too long for anybody to tell.
+                characters only, or is too long for anybody to tell; or there are too many.
         """
         if self._exact.issuperset(members):
             return
+        if len(members) > MAX_MEMBERS:
+            raise MessageRefused(INVALID_REQUEST, f"an object has more than {MAX_MEMBERS} members")
         for key in members.keys() - self._exact:
             if len(key) > MAX_FOREIGN_NAME and not key.isascii():
                 raise MessageRefused(

@@ -15,8 +15,9 @@ from mcpauth_middleware.message.resource_uri import resource_uri_problem
 from mcpauth_middleware.message.target import Target
 
 MAX_NAME_LENGTH = 1024
-# Each is decided on its own; a body could otherwise hold hundreds of thousands.
+# Each is decided on its own; a body could otherwise hold hundreds of thousands, or a thousand that are long.
 MAX_SUBSCRIPTIONS = 1000
+MAX_SUBSCRIBED_LENGTH = 256 * 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REF = Lookalikes(["type", "name", "uri"])
@@ -70,6 +71,10 @@ def subscriptions(params: Params) -> tuple[Target, ...]:
     uris = cast("list[object]", uris)
     if len(uris) > MAX_SUBSCRIPTIONS:
         raise MessageRefused(INVALID_PARAMS, f"more than {MAX_SUBSCRIPTIONS} subscriptions in one request")
+    if sum(len(uri) for uri in uris if isinstance(uri, str)) > MAX_SUBSCRIBED_LENGTH:
+        raise MessageRefused(
+            INVALID_PARAMS, f"more than {MAX_SUBSCRIBED_LENGTH} characters of subscriptions in one request"
+        )
     where = "an entry of params.notifications.resourceSubscriptions"
     return tuple(Target("resource", uri) for uri in dict.fromkeys(_uri(uri, where) for uri in uris))
 
