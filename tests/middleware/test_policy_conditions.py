@@ -487,6 +487,32 @@ def test_the_resource_is_judged_in_each_reading_of_its_uri() -> None:
             judged(uri)
 
 
+@pytest.mark.parametrize(
+    ("condition", "uri", "expected"),
+    [
+        ('endswith(resource.uri, ".key")', "file:///a.key", True),
+        ('endswith(resource.uri, ".key")', "file:///a.key?x", None),
+        ('endswith(resource.uri, ".key")', "file:///a.key#x", None),
+        ('endswith(resource.uri, ".key")', "file:///a?x.key", None),
+        ('startswith(resource.uri, "file:///a")', "file:///a?x#y", True),
+        ('startswith(resource.uri, "search://items?q=")', "search://items?q=a", True),
+        ('startswith(resource.uri, "search://items?q=")', "search://items?q=a#b", True),
+        ('resource.uri == "search://items?q=a"', "search://items?q=a#b", None),
+        ('resource.uri == "notes://a#b"', "notes://a#b", True),
+    ],
+)
+def test_the_resource_is_judged_without_the_query_and_fragment_that_a_condition_does_not_speak_of(
+    condition: str, uri: str, expected: bool | None
+) -> None:
+    """Some servers read no more of a URI than what is before them."""
+    compiled, told = compile_condition(condition), facts(message=read("resources/read", {"uri": uri}))
+    if expected is None:
+        with pytest.raises(Unevaluable):
+            compiled.holds(told)
+    else:
+        assert compiled.holds(told) is expected
+
+
 def test_arguments_are_of_calls() -> None:
     """A call without arguments has none of them; other messages have none to speak of."""
     assert answer("has(args.x)", message=read("tools/call", {"name": "t"})) is False

@@ -214,7 +214,7 @@ def test_a_decision_looks_at_few_rules_however_many_there_are(size: int) -> None
     index.add(deny("suffix", tools=("*_drop",)))
 
     def considered(target: Target) -> int:
-        return len(list(index.candidates(target.kind, readings(target.kind, target.name))))
+        return len(list(index.candidates(target.kind, readings(target.kind, target.name).every)))
 
     assert considered(Target("tool", "tool_7")) == 2
     assert considered(Target("tool", "family7_x")) == 2

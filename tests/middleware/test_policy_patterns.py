@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpauth_middleware.policy.patterns import Pattern, pattern_problem, readings
+from mcpauth_middleware.policy.patterns import Pattern, Readings, pattern_problem, readings
 from tests.middleware.work import calls
 
 if TYPE_CHECKING:
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def matches(kind: Literal["tool", "resource"], pattern: str, name: str) -> bool:
-    return Pattern(kind, pattern).matches_all(readings(kind, name))
+    return Pattern(kind, pattern).allows(readings(kind, name))
+
+
+def denies(kind: Literal["tool", "resource"], pattern: str, name: str) -> bool:
+    return Pattern(kind, pattern).matches_any(readings(kind, name).every)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +105,8 @@ def test_in_a_resource_a_star_stays_in_its_segment_and_two_cross_it(
 )
 def test_an_allow_must_match_the_resource_in_each_of_its_readings(pattern: str, name: str) -> None:
     """Some servers decode percent escapes, some do not: neither may reach more than was allowed."""
-    assert not Pattern("resource", pattern).matches_all(readings("resource", name))
-    assert Pattern("resource", pattern).matches_any(readings("resource", name))
+    assert not matches("resource", pattern, name)
+    assert denies("resource", pattern, name)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,90 @@ def test_an_allow_must_match_the_resource_in_each_of_its_readings(pattern: str, 
 )
 def test_a_deny_matches_the_resource_in_any_of_its_readings(name: str) -> None:
     """Otherwise an escape would switch it off."""
-    assert Pattern("resource", "file:///etc/**").matches_any(readings("resource", name))
+    assert denies("resource", "file:///etc/**", name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("notes://*", "notes://a?x=1#y", True),
+        ("notes://a", "notes://a?x", False),
+        ("notes://*/public", "notes://secret?/public", False),
+        ("notes://*/public", "notes://secret#/public", False),
+        ("file:///**/public.txt", "file:///srv/secret.txt?/public.txt", False),
+        ("file:///**/public.txt", "file:///srv/secret.txt#x/public.txt", False),
+        ("file:///**/public.txt*", "file:///srv/public.txt?a/b", False),
+        ("file:///**", "file:///srv/a?b/c#d/e", True),
+        ("file:///srv/*.txt", "file:///srv/a%3Fb.txt", True),
+        ("search://items?q=*", "search://items?q=a", True),
+        ("search://items?q=*", "search://items?q=a#b", True),
+        ("search://items?q=*", "search://others?q=a", False),
+        ("search://*?q=*", "search://others?q=a", True),
+        ("search://*=*", "search://items?q=a", False),
+        ("notes://a#*", "notes://a#b", True),
+        ("notes://a#*", "notes://a", False),
+    ],
+)
+def test_an_allow_must_match_what_is_before_a_query_and_a_fragment_by_itself(
+    pattern: str, name: str, expected: bool
+) -> None:
+    """Templates of FastMCP, and of mcp 2.x, are matched with no more than that."""
+    assert matches("resource", pattern, name) is expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("notes://secret", "notes://secret?"),
+        ("notes://secret", "notes://secret#x"),
+        ("notes://secret", "notes://s%65cret?x#y"),
+        ("**/*.key", "file:///srv/a.key?/public.txt"),
+        ("notes://secret/**", "notes://secret/a?b"),
+        ("search://items?q=secret", "search://items?q=secret#x"),
+        ("http://h/**", "http://h"),
+        ("http://h/", "http://h"),
+        ("http://h/**", "http://h?x"),
+    ],
+)
+def test_a_deny_also_matches_what_is_before_a_query_or_a_fragment(pattern: str, name: str) -> None:
+    """Otherwise a question mark would switch it off."""
+    assert denies("resource", pattern, name)
+
+
+def test_a_deny_that_names_a_query_is_about_that_query() -> None:
+    """What is left out of the URI is not left out of the pattern."""
+    assert not denies("resource", "search://items?q=secret", "search://items?q=other")
+    assert not denies("resource", "search://items?q=secret", "search://items")
+
+
+@pytest.mark.parametrize("name", ["__0123456789ab_delete_all", "0123456789ab_delete_all"])
+def test_a_name_that_fastmcp_makes_for_a_tool_is_denied_as_the_tool(name: str) -> None:
+    """The page of an app calls its tools by names with a hash, which anybody can compute."""
+    assert denies("tool", "delete_*", name)
+    assert not denies("tool", "delete_*", f"x{name}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("*", "__0123456789ab_save", False),
+        ("*save", "__0123456789ab_save", False),
+        ("_*", "__0123456789ab_save", False),
+        ("__*_save", "__0123456789ab_save", True),
+        ("__0123456789ab_save", "__0123456789ab_save", True),
+        ("*", "0123456789ab_save", False),
+        ("0123*", "0123456789ab_save", False),
+        ("0123456789ab_*", "0123456789ab_save", True),
+        ("*", "0123456789ab_", True),
+        ("*", "0123456789AB_save", True),
+        ("*", "__0123456789ab", True),
+    ],
+)
+def test_only_a_pattern_that_begins_with_its_mark_allows_such_a_name(
+    pattern: str, name: str, expected: bool
+) -> None:
+    """The tool may be listed under any other name, so that nobody can tell which rules are about it."""
+    assert matches("tool", pattern, name) is expected
 
 
 def test_a_pattern_may_be_written_with_escapes_as_the_server_lists_it() -> None:
@@ -153,7 +240,7 @@ def test_resources_match_as_a_regular_expression_would(segments: list[str], name
 def test_a_name_is_looked_at_once_for_each_part_of_a_pattern(pattern: str, letter: str) -> None:
     """However long it is: a backtracking regular expression would take years for some."""
     matcher, names = Pattern("tool", pattern), [(letter * size,) for size in (500, 4_000)]
-    short, long = (calls(partial(matcher.matches_all, name)) for name in names)
+    short, long = (calls(partial(matcher.allows, Readings(name, name))) for name in names)
     assert short == long <= 60
 
 
@@ -163,9 +250,17 @@ def test_a_name_is_looked_at_once_for_each_part_of_a_pattern(pattern: str, lette
 def test_a_uri_is_matched_in_linear_time(pattern: str) -> None:
     """Twice as many segments are at most twice the work."""
     matcher, names = Pattern("resource", pattern), ["aa/" * size for size in (100, 200, 400)]
-    work = [calls(partial(matcher.matches_all, (name,))) for name in names]
+    work = [calls(partial(matcher.allows, Readings((name,), (name,)))) for name in names]
     assert work[1] <= 2.1 * work[0]
     assert work[2] <= 2.1 * work[1]
+
+
+@pytest.mark.parametrize("pattern", ["file:///srv/**", "file:///**/*.key", "file:///srv/**/secret/**"])
+def test_usual_patterns_do_not_look_at_each_segment_of_a_long_uri(pattern: str) -> None:
+    """A request can name many resources, each with thousands of segments."""
+    matcher, names = Pattern("resource", pattern), ["file:///srv" + "/a" * size for size in (10, 4_000)]
+    short, long = (calls(partial(matcher.allows, Readings((name,), (name,)))) for name in names)
+    assert short == long <= 60
 
 
 @pytest.mark.parametrize(

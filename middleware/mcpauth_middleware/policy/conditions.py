@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from mcpauth_middleware.message.resource_uri import decodings
+from mcpauth_middleware.message.resource_uri import decodings, trimmings
 from mcpauth_middleware.policy.errors import PolicyError, Unevaluable
 from mcpauth_middleware.policy.expression import Compiler
 from mcpauth_middleware.policy.places import column, source_of
@@ -24,13 +24,14 @@ from mcpauth_middleware.policy.syntax import refuse_unlisted
 from mcpauth_middleware.policy.values import boolean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mcpauth_middleware.policy.facts import Facts
     from mcpauth_middleware.policy.vocabulary import Evaluate
 
 MAX_LENGTH: Final = 2_000
 
+_ONE_READING: Final = re.compile(r"[^%?#]*")
 _ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
 _ESCAPES: Final = frozenset("\\'\"nrtxuU")
 
@@ -77,9 +78,9 @@ class When:
         Raises:
             Unevaluable: it has no answer, or not the same one for each way to read the resource's URI.
         """
-        if facts.target.kind != "resource" or "%" not in facts.target.name:
+        if facts.target.kind != "resource" or _ONE_READING.fullmatch(facts.target.name):
             return self._holds(facts)
-        answers = {self._holds(facts.with_uri(uri)) for uri in dict.fromkeys(decodings(facts.target.name))}
+        answers = {self._holds(facts.with_uri(uri)) for uri in self._readings(facts.target.name)}
         if len(answers) != 1:
             raise Unevaluable("the resource can be read as different ones")
         return answers.pop()
@@ -87,6 +88,18 @@ class When:
     def observed(self, facts: Facts) -> dict[str, object]:
         """Every fact it looks at; `Unevaluable` objects stand for those that are not known."""
         return {name: found for part in self.parts for name, found in part.observed(facts).items()}
+
+    def _readings(self, uri: str) -> Iterable[str]:
+        """The URI in its decodings; and what is before the query or the fragment, of which the text says
+        nothing, since some servers read no more than that.
+        """
+        whole, plain, bare = trimmings(uri)
+        forms = [whole]
+        if "#" not in self.text:
+            forms.append(plain)
+        if "?" not in self.text and bare != plain:
+            forms.append(bare)
+        return dict.fromkeys(reading for form in forms for reading in decodings(form))
 
     def _holds(self, facts: Facts) -> bool:
         return all(part.holds(facts) for part in self.parts)

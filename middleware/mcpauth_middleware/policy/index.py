@@ -9,7 +9,7 @@ from mcpauth_middleware.policy.decide import Outcome, decide_with_shadow
 from mcpauth_middleware.policy.patterns import Pattern, readings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mcpauth_middleware.message.target import Target, TargetKind
     from mcpauth_middleware.policy.decide import Decision
@@ -62,17 +62,17 @@ class RuleIndex:
         names = readings(target.kind, target.name)
         allows: dict[int, Rule] = {}
         denies: dict[int, Rule] = {}
-        for order, rule, pattern in self.candidates(target.kind, names):
+        for order, rule, pattern in self.candidates(target.kind, names.every):
             if rule.effect == "allow":
-                if pattern.matches_all(names):
+                if pattern.allows(names):
                     allows[order] = rule
-            elif pattern.matches_any(names):
+            elif pattern.matches_any(names.every):
                 denies[order] = rule
         return _in_order(allows), _in_order(denies)
 
-    def candidates(self, kind: TargetKind, names: tuple[str, ...]) -> Iterator[_Entry]:
+    def candidates(self, kind: TargetKind, names: Iterable[str]) -> Iterator[_Entry]:
         """The patterns that can match at all: those that are the name, or begin as it does."""
-        for name in dict.fromkeys(names):
+        for name in names:
             yield from self._exact.get((kind, name), ())
             for length in self._lengths.get(kind, ()):
                 if length <= len(name):

@@ -10,54 +10,106 @@ it choose how long a decision takes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mcpauth_middleware.message.resource_uri import decodings, resource_uri_problem
+from mcpauth_middleware.message.resource_uri import decodings, resource_uri_problem, trimmings, with_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mcpauth_middleware.message.target import TargetKind
 
 _DEEP = "**"
 _MEANT_AS_WILDCARDS = "?[]{}"
+# How FastMCP lets the page of an app call a tool, listed or not: 4 as `__<hash>_<name>`, 3 without the `__`.
+_ALIAS = re.compile(r"(?P<mark>__)?(?P<hash>[0-9a-f]{12}_)(?P<local>.+)", re.DOTALL)
 
 
 class Pattern:
-    """One pattern of a rule.
-
-    A resource URI may be read by its server with percent escapes or without. So a URI comes as its
-    `decodings`: an allow rule must match each of them, a deny rule any.
-    """
+    """One pattern of a rule; see `Readings` for what it is compared with."""
 
     def __init__(self, kind: TargetKind, text: str) -> None:
         self.text = text
         self._texts = decodings(text) if kind == "resource" else (text,)
         compiled: Callable[[str], _Matcher] = _PathMatcher.of if kind == "resource" else NameMatcher.of
-        self._matchers = tuple(map(compiled, self._texts))
+        self._matchers = _compiled(self._texts, compiled)
+        self._distinct = self._matchers[:1] if self._matchers[0] is self._matchers[-1] else self._matchers
+        # In the order of `trimmings`, less the first.
+        self._trimmed = (
+            tuple(_compiled(decodings(part), compiled) for part in trimmings(text)[1:])
+            if kind == "resource"
+            else ()
+        )
 
     @property
     def keys(self) -> frozenset[tuple[str, bool]]:
         """How every name it matches begins, and whether that is already the whole name."""
         return frozenset((text.partition("*")[0], "*" not in text) for text in self._texts)
 
-    def matches_all(self, names: tuple[str, ...]) -> bool:
-        """Whether it matches the name in each of its readings."""
-        if len(names) == 1:
-            return self._matchers[0].matches(names[0])
-        return all(matcher.matches(name) for matcher, name in zip(self._matchers, names, strict=True))
+    def allows(self, readings: Readings) -> bool:
+        """Whether it covers the name, whichever way it is read, so that an allow rule may go by it."""
+        if not _all_match(self._matchers, readings.whole):
+            return False
+        if readings.alias_start is not None:
+            return self.text.partition("*")[0].startswith(readings.alias_start)
+        return all(map(_all_match, self._trimmed, readings.trimmed)) if readings.trimmed else True
 
-    def matches_any(self, names: tuple[str, ...]) -> bool:
-        """Whether it matches the name in any of its readings."""
-        if len(names) == 1:
-            return self._matchers[0].matches(names[0])
-        return any(matcher.matches(name) for matcher in self._matchers for name in names)
+    def matches_any(self, names: Iterable[str]) -> bool:
+        """Whether it matches one of the names."""
+        return any(matcher.matches(name) for matcher in self._distinct for name in names)
 
 
-def readings(kind: TargetKind, name: str) -> tuple[str, ...]:
-    """The forms in which the name of a target is compared with a pattern of the same kind."""
-    return decodings(name) if kind == "resource" else (name,)
+class Readings(NamedTuple):
+    """What the name of a target may be for the server. A deny rule denies when it matches one of `every`.
+
+    A resource URI may be read with percent escapes or without, so it comes as its `decodings`, and of a
+    URI with a query or a fragment some servers read only what is before it. An allow rule must match them
+    all; where the server would leave something out, the same is left out of the pattern, so that `*` never
+    stands for more than what is before a `?` or `#`.
+    """
+
+    whole: tuple[str, ...]
+    every: tuple[str, ...]
+    trimmed: tuple[tuple[str, ...], ...] = ()
+    """The same for what is left of the URI without its fragment, and without its query too."""
+    alias_start: str | None = None
+    """How the pattern must begin that allows a tool by a name which FastMCP has made for it."""
+
+
+def readings(kind: TargetKind, name: str) -> Readings:
+    """The forms in which the name of a target is compared with patterns of the same kind."""
+    if kind == "resource":
+        return _uri_readings(name)
+    if kind == "tool" and (alias := _ALIAS.fullmatch(name)) is not None:
+        return Readings((name,), (name, alias["local"]), alias_start=alias["mark"] or alias["hash"])
+    return Readings((name,), (name,))
+
+
+def _uri_readings(uri: str) -> Readings:
+    whole = decodings(uri)
+    others: list[str] = []
+    if (completed := with_path(uri)) != uri:
+        others += decodings(completed)
+    if "?" not in uri and "#" not in uri:
+        return Readings(whole, tuple(dict.fromkeys([*whole, *others])))
+    trimmed = tuple(map(decodings, trimmings(uri)[1:]))
+    others += [form for forms in trimmed for form in forms]
+    others += decodings(with_path(trimmings(uri)[-1]))
+    return Readings(whole, tuple(dict.fromkeys([*whole, *others])), trimmed)
+
+
+def _compiled(texts: tuple[str, ...], compiled: Callable[[str], _Matcher]) -> tuple[_Matcher, ...]:
+    """A matcher for each text; one for all where they are equal."""
+    first = compiled(texts[0])
+    return tuple(first if text == texts[0] else compiled(text) for text in texts)
+
+
+def _all_match(matchers: tuple[_Matcher, ...], names: tuple[str, ...]) -> bool:
+    if matchers[0] is matchers[-1] and names[0] == names[-1]:
+        return matchers[0].matches(names[0])
+    return all(matcher.matches(name) for matcher, name in zip(matchers, names, strict=True))
 
 
 def pattern_problem(kind: TargetKind, text: str) -> str | None:
@@ -121,39 +173,60 @@ class NameMatcher:
 
 @dataclass(frozen=True, slots=True)
 class _PathMatcher:
-    """A matcher for each segment; None stands for `**`."""
+    """The segments between the `**`: the first at the beginning, the last at the end, the others in order."""
 
-    segments: tuple[NameMatcher | None, ...]
+    parts: tuple[tuple[NameMatcher, ...], ...]
 
     @classmethod
     def of(cls, text: str) -> _Matcher:
-        segments = [
-            None if segment == _DEEP else NameMatcher(tuple(segment.split("*")))
-            for segment in text.split("/")
-        ]
-        if segments[-1] is None:
+        parts: list[list[NameMatcher]] = [[]]
+        for segment in text.split("/"):
+            if segment == _DEEP:
+                # `**/**` is no more than `**`.
+                if parts[-1] or len(parts) == 1:
+                    parts.append([])
+            else:
+                parts[-1].append(NameMatcher.of(segment))
+        if len(parts) > 1 and not parts[-1]:
             # `a/**` is what is inside of a, not a itself.
-            segments.append(NameMatcher(("", "")))
-        return cls(tuple(segments))
+            parts[-1].append(NameMatcher.of("*"))
+        return cls(tuple(map(tuple, parts)))
 
     def matches(self, name: str) -> bool:
         names = name.split("/")
-        at = position = resume = 0
-        deep = -1
-        while position < len(names):
-            if at < len(self.segments):
-                segment = self.segments[at]
-                if segment is None:
-                    deep, resume = at, position
-                    at += 1
-                    continue
-                if segment.matches(names[position]):
-                    at += 1
-                    position += 1
-                    continue
-            if deep < 0:
+        first, *middle = self.parts
+        if not middle:
+            return len(names) == len(first) and _fit(first, names, 0)
+        last = middle.pop()
+        end = len(names) - len(last)
+        position = len(first)
+        if end < position or not _fit(first, names, 0) or not _fit(last, names, end):
+            return False
+        for part in middle:
+            # The leftmost place is always good enough: it leaves most room for the parts to come.
+            position = _place(part, names, position, end)
+            if position < 0:
                 return False
-            # The last `**` takes one segment more; earlier ones need not be tried again.
-            resume += 1
-            at, position = deep + 1, resume
-        return all(segment is None for segment in self.segments[at:])
+            position += len(part)
+        return True
+
+
+def _fit(part: tuple[NameMatcher, ...], names: list[str], at: int) -> bool:
+    return all(segment.matches(names[at + index]) for index, segment in enumerate(part))
+
+
+def _place(part: tuple[NameMatcher, ...], names: list[str], begin: int, end: int) -> int:
+    """The first place from `begin` on where the segments are, before `end`; -1 for none."""
+    last = end - len(part)
+    first, *others = part[0].parts
+    while begin <= last:
+        if not others:
+            # Text without `*`, which lists find faster than we do.
+            try:
+                begin = names.index(first, begin, last + 1)
+            except ValueError:
+                return -1
+        if _fit(part, names, begin):
+            return begin
+        begin += 1
+    return -1
