@@ -108,6 +108,12 @@ class Call(NamedTuple):
     must_be_readable: bool = False
     """Whether the answer is read here, so that it must not come compressed."""
 
+    def may_bring_list(self, method: str) -> bool:
+        """Whether a list may come in the answer: where it is asked for, and anywhere in a session."""
+        if self.message is None:
+            return method == "GET"
+        return self.message.lists is not None or (self.message.kind == "request" and not self.message.modern)
+
     def receive(self, receive: Receive) -> Receive:
         """Where the application reads the request from."""
         return receive if self.body is None else replayed(self.body, receive)

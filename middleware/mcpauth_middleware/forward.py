@@ -52,8 +52,7 @@ def without_token(scope: Scope) -> Scope:
 
 
 def _headers(exchange: Exchange, call: Call) -> Headers:
-    lists = call.message is not None and call.message.lists is not None
     # What is filtered or put together here must be readable.
-    is_read = exchange.method == "GET" or lists or call.must_be_readable
+    is_read = call.must_be_readable or call.may_bring_list(exchange.method)
     removed = _CREDENTIALS_AND_CODING if is_read else _CREDENTIALS
     return [header for header in exchange.headers if header[0] not in removed]

@@ -59,14 +59,14 @@ class Runner:
                 await self._recorder.outcome(call.intent, result, status=watched.status, exchange=exchange)
 
     def _filtered(self, call: Call, exchange: Exchange, send: Send) -> Send:
-        message, is_stream = call.message, exchange.method == "GET"
-        if not is_stream and (message is None or message.lists is None):
+        if not call.may_bring_list(exchange.method):
             return send
+        message = call.message
         return ListFilter(
             send,
             visible=self._visible(call, exchange),
             lists=message.lists if message is not None else None,
-            stream=is_stream,
+            stream=exchange.method == "GET",
             request_id=message.id if message is not None else None,
         )
 

@@ -88,6 +88,10 @@ def event(data: bytes, *, id: bytes = b"1") -> bytes:  # noqa: A002
     return b"id: " + id + b"\r\nevent: message\r\nretry: 100\r\ndata: " + data + b"\r\n\r\n"
 
 
+def in_parts(body: bytes, size: int) -> list[bytes]:
+    return chunked(body, range(0, len(body), size))
+
+
 ERROR = {
     "jsonrpc": "2.0",
     "id": 7,
@@ -231,18 +235,39 @@ async def test_a_list_over_several_data_lines_is_filtered() -> None:
     assert b"secret" not in client.body
 
 
-async def test_a_response_that_is_no_list_is_passed_without_being_looked_at() -> None:
-    """Neither parsed nor split, whatever it is: the same objects."""
-    messages: list[MutableMapping[str, Any]] = [
-        {"type": "http.response.start", "status": 200, "headers": [(b"content-encoding", b"gzip")]},
-        {"type": "http.response.body", "body": b"\xff\x00" + result(), "more_body": True},
-        {"type": "http.response.pathsend", "path": "/x"},
-    ]
-    client = Client()
-    send = ListFilter(client, visible=visible, lists=None, stream=False)
-    for message in messages:
-        await send(message)
-    assert all(sent is message for sent, message in zip(client.messages, messages, strict=True))
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("headers", [JSON_HEADERS, SSE_HEADERS])
+async def test_a_response_that_is_no_list_keeps_its_bytes(
+    headers: list[tuple[bytes, bytes]], *, stream: bool
+) -> None:
+    """Where no list was asked for, neither duplicate keys nor what is no JSON is the filter's matter."""
+    body = b'data: {"id": 7, "result": {"content": [], "content": [NaN]}}\n\n: ping\n\nid: 4\ndata:\n\nrest'
+    client = await exchange(in_parts(body, 11), headers=headers, lists=None, stream=stream)
+    assert client.body == body
+    assert client.is_complete
+
+
+@pytest.mark.parametrize("kind", ["tools", "prompts", "resources", "resourceTemplates"])
+@pytest.mark.parametrize("headers", [JSON_HEADERS, SSE_HEADERS])
+async def test_a_list_that_nobody_asked_for_is_filtered(
+    kind: str, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """A server sends an answer to whichever request has its id."""
+    escaped = result(kind).replace(f'"{kind}"'.encode(), f'"\\u{ord(kind[0]):04x}{kind[1:]}"'.encode())
+    for listed in (result(kind), escaped):
+        body = listed if headers is JSON_HEADERS else event(listed)
+        client = await exchange([body], headers=headers, lists=None)
+        assert b"open" in client.body
+        assert b"secret" not in client.body
+
+
+async def test_a_list_that_nobody_asked_for_is_withheld_where_it_cannot_be_read() -> None:
+    """Compressed, or with more than one reading."""
+    gzipped = [*JSON_HEADERS, (b"content-encoding", b"gzip")]
+    twice = result().replace(b'"id": 7', b'"id": 7, "id": 7')
+    for headers, body in ((gzipped, gzip.compress(result())), (JSON_HEADERS, twice)):
+        client = await exchange([body], headers=headers, lists=None)
+        assert json.loads(client.body) == ERROR
 
 
 async def test_an_old_stream_may_replay_a_list_and_it_is_filtered_by_shape() -> None:
@@ -354,21 +379,59 @@ async def test_a_document_over_the_limit_is_withheld() -> None:
     assert client.is_complete
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_an_event_over_the_limit_ends_the_stream(stream: bool) -> None:
+async def test_an_event_over_the_limit_ends_the_answer_to_a_list_request() -> None:
     """Neither passed on nor kept; what comes after it is not sent either."""
     client = await exchange(
-        [b": ping\n\n", b"data: " + b"x" * 2000, event(result())],
-        headers=SSE_HEADERS,
-        lists=None if stream else "tools",
-        stream=stream,
-        max_bytes=1000,
+        [b": ping\n\n", b"data: " + b"x" * 2000, event(result())], headers=SSE_HEADERS, max_bytes=1000
     )
     assert client.body.startswith(b": ping\n\n")
     assert b"xxx" not in client.body
     assert b"open" not in client.body
-    assert (json.dumps(ERROR).encode() in client.body) is not stream
+    assert json.dumps(ERROR).encode() in client.body
     assert client.is_complete
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size", [1, 7, 900, 5000])
+async def test_a_large_event_that_is_no_list_passes_in_parts(size: int, *, stream: bool) -> None:
+    """Nobody waits for its end; those around it are read as ever."""
+    large = event(b'{"jsonrpc":"2.0","id":7,"result":{"content":"' + b"x" * 3000 + b'"}}')
+    chunks = in_parts(event(result()) + large + event(result()), size)
+    client = await exchange(chunks, headers=SSE_HEADERS, lists=None, stream=stream, max_bytes=1000)
+    assert large in client.body
+    assert client.body.count(b"open") == 2
+    assert b"secret" not in client.body
+    assert client.is_complete
+    # So much is ever held: the limit, one more chunk, and an event beside it.
+    held = 1000 + size + len(event(result()))
+    assert max(len(message["body"]) for message in client.messages[1:]) <= held
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size", [1, 7, 900, 5000])
+async def test_a_large_event_ends_where_a_list_shows_in_it(size: int, *, stream: bool) -> None:
+    """Before the first of its entries; what comes after it is not sent either."""
+    late = b'{"id":7,"jsonrpc":"2.0","_meta":"' + b"x" * 3000 + b'","result":{"tools":[{"name":"open"}]}}'
+    chunks = in_parts(event(late) + event(b"{}"), size)
+    client = await exchange(chunks, headers=SSE_HEADERS, lists=None, stream=stream, max_bytes=1000)
+    assert b"open" not in client.body
+    assert b"{}" not in client.body
+    assert client.is_complete
+
+
+@pytest.mark.parametrize("size", [1, 7, 900, 5000])
+async def test_a_large_document_passes_until_a_list_shows_in_it(size: int) -> None:
+    """As events do."""
+    plain = b'{"jsonrpc":"2.0","id":7,"result":{"content":"' + b"x" * 3000 + b'"}}'
+    late = b'{"id":7,"jsonrpc":"2.0","_meta":"' + b"x" * 3000 + b'","result":{"tools":[{"name":"open"}]}}'
+    passed, cut = [
+        await exchange(in_parts(body, size), headers=JSON_HEADERS, lists=None, max_bytes=1000)
+        for body in (plain, late)
+    ]
+    assert passed.body == plain
+    assert b"open" not in cut.body
+    assert passed.is_complete
+    assert cut.is_complete
 
 
 async def test_a_file_sent_past_the_body_is_withheld() -> None:

@@ -8,6 +8,7 @@ module does not know.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
@@ -57,6 +58,49 @@ class EventSplitter:
     def _refuse_size(self, size: int) -> None:
         if size > self._max_bytes:
             raise EventTooLargeError
+
+
+class EventPieces:
+    """Cuts a stream into whole events, and one that is larger than `max_bytes` into what has come of it.
+
+    So no more than that, and a chunk, is ever held.
+    """
+
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._is_within = False
+
+    def feed(self, chunk: bytes) -> list[Piece]:
+        """Take the next bytes and return what is complete, or too large to wait for."""
+        position = max(0, len(self._buffer) - 2)
+        self._buffer += chunk
+        pieces: list[Piece] = []
+        while (end := EVENT_END.search(self._buffer, position)) is not None:
+            pieces.append(self._cut(end.end(), ends_event=True))
+            position = 0
+        # The last bytes may be the first half of what ends the event.
+        if (self._is_within or len(self._buffer) > self._max_bytes) and len(self._buffer) > 2:
+            pieces.append(self._cut(len(self._buffer) - 2, ends_event=False))
+        return pieces
+
+    def rest(self) -> Piece:
+        """Return what no blank line has ended."""
+        return self._cut(len(self._buffer), ends_event=True)
+
+    def _cut(self, end: int, *, ends_event: bool) -> Piece:
+        is_whole = not self._is_within and ends_event and end <= self._max_bytes
+        self._is_within = not ends_event
+        piece = Piece(bytes(self._buffer[:end]), is_whole=is_whole)
+        del self._buffer[:end]
+        return piece
+
+
+class Piece(NamedTuple):
+    """An event, or where it is not whole, a part of one."""
+
+    text: bytes
+    is_whole: bool
 
 
 def event_data(event: bytes) -> bytes | None:

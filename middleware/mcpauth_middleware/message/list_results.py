@@ -22,7 +22,8 @@ _ENTRIES: Final[Mapping[ListKind, tuple[TargetKind, str]]] = MappingProxyType(
         "resourceTemplates": ("resource", "uriTemplate"),
     }
 )
-_LIST_MEMBER = re.compile(rb'"(?:tools|prompts|resources|resourceTemplates)"')
+# Or a letter that is written as an escape: a member can have such a name without looking like it.
+_LIST_MEMBER = re.compile(rb'"(?:tools|prompts|resources|resourceTemplates)"|\\u00[4-7]')
 
 
 def list_item_target(kind: ListKind, item: Mapping[str, Any]) -> Target | None:
@@ -32,7 +33,7 @@ def list_item_target(kind: ListKind, item: Mapping[str, Any]) -> Target | None:
     return Target(target_kind, name) if isinstance(name, str) else None
 
 
-def may_hold_list(document: bytes) -> bool:
+def may_hold_list(document: bytes | bytearray) -> bool:
     """Whether a list result can be in `document`: a cheap look that never says no to one."""
     return _LIST_MEMBER.search(document) is not None
 

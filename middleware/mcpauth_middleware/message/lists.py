@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpauth_middleware.message.events import (
     MAX_EVENT_BYTES,
-    EventSplitter,
-    EventTooLargeError,
+    EventPieces,
     event_data,
     with_event_data,
 )
@@ -32,6 +31,8 @@ ASGIMessage = MutableMapping[str, Any]
 Send = Callable[[ASGIMessage], Awaitable[None]]
 _Headers = list[tuple[bytes, bytes]]
 
+_LONGEST_SIGN = len('"resourceTemplates"')
+
 logger = logging.getLogger(__name__)
 
 # They speak of the bytes that the filter may change.
@@ -43,9 +44,10 @@ _ABOUT_THE_BODY = frozenset(
 class ListFilter:
     """Wraps `send` of one exchange; an instance is itself the `send` to hand to the application.
 
-    `lists` is the kind of list a POST asked for. With `stream`, the exchange is a GET stream of an older
-    revision, which can carry any message, an earlier list result included. With neither, every message
-    passes untouched.
+    `lists` is the kind of list a POST asked for, None where it asked for something else: a server of the
+    revisions with sessions may answer by a list all the same, since it finds the response to an answer by the
+    id of the request alone, and a client can use one twice. With `stream`, the exchange is a GET stream of
+    such a revision, which can carry any message. What is no list passes as it is, however large it is.
 
     `visible(kind, item)` is asked with the kind of list ("tools", "prompts", "resources",
     "resourceTemplates") and the entry; `list_item_target` turns the two into a `Target`. Entries without
@@ -64,14 +66,15 @@ class ListFilter:
     ) -> None:
         self._send = send
         self._visible = visible
+        self._lists = lists
         self._stream = stream
         self._request_id = request_id
         self._max_bytes = max_bytes
-        self._events = EventSplitter(max_bytes)
+        self._events = EventPieces(max_bytes)
         self._start: ASGIMessage = {}
         self._body = bytearray()
-        self._take: Callable[[ASGIMessage], Awaitable[None]]
-        self._take = send if lists is None and not stream else self._take_start
+        self._end_of_part = b""
+        self._take: Callable[[ASGIMessage], Awaitable[None]] = self._take_start
 
     async def __call__(self, message: ASGIMessage) -> None:
         """Take one ASGI message from the application."""
@@ -100,14 +103,31 @@ class ListFilter:
             return
         self._body += message.get("body", b"")
         if len(self._body) > self._max_bytes:
-            await self._withhold("it is too large")
+            await self._take_large_document(message)
         elif not message.get("more_body", False):
             await self._send_document()
+
+    async def _take_large_document(self, message: ASGIMessage) -> None:
+        if self._may_hold_list(self._body):
+            await self._withhold("it is too large")
+            return
+        self._take = self._take_rest_of_document
+        body = bytes(self._body)
+        self._body.clear()
+        await self._send(self._start)
+        await self._take_rest_of_document({**message, "body": body})
+
+    async def _take_rest_of_document(self, message: ASGIMessage) -> None:
+        if not self._goes_on_without_list(message.get("body", b"")):
+            self._log("it is too large")
+            self._take = self._discard
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
 
     async def _send_document(self) -> None:
         document = bytes(self._body)
         try:
-            filtered = filter_document(document, self._visible) if document else document
+            filtered = filter_document(document, self._visible) if self._may_hold_list(document) else document
         except StrictJsonError as error:
             await self._withhold(str(error))
             return
@@ -122,24 +142,30 @@ class ListFilter:
         if message["type"] != "http.response.body":
             return
         more = message.get("more_body", False)
-        try:
-            events = self._events.feed(message.get("body", b""))
-            if not more and (rest := self._events.rest()):
-                events.append(rest)
-        except EventTooLargeError:
-            self._log("an event is too large")
-            self._take = self._discard
-            last = b"" if self._stream else b"event: message\r\ndata: " + self._error() + b"\r\n\r\n"
-            await self._send({"type": "http.response.body", "body": last})
-            return
-        out = b"".join(map(self._filter_event, events))
-        if out or not more:
-            await self._send({"type": "http.response.body", "body": out, "more_body": more})
+        pieces = self._events.feed(message.get("body", b""))
+        if not more:
+            pieces.append(self._events.rest())
+        out: list[bytes] = []
+        for piece in pieces:
+            if piece.is_whole:
+                out.append(self._filter_event(piece.text))
+            elif self._lists is None and self._goes_on_without_list(piece.text):
+                out.append(piece.text)
+            else:
+                await self._end_events(b"".join(out))
+                return
+        if any(out) or not more:
+            await self._send({"type": "http.response.body", "body": b"".join(out), "more_body": more})
+
+    async def _end_events(self, before: bytes) -> None:
+        self._log("an event is too large")
+        self._take = self._discard
+        last = b"" if self._stream else b"event: message\r\ndata: " + self._error() + b"\r\n\r\n"
+        await self._send({"type": "http.response.body", "body": before + last})
 
     def _filter_event(self, event: bytes) -> bytes:
         data = event_data(event)
-        # An empty one only names an id to resume from. A GET stream is long, and hardly any of it is a list.
-        if not data or (self._stream and not may_hold_list(data)):
+        if data is None or not self._may_hold_list(data):
             return event
         try:
             filtered = filter_document(data, self._visible)
@@ -147,6 +173,16 @@ class ListFilter:
             self._log(str(error))
             return with_event_data(event, b"" if self._stream else self._error())
         return event if filtered is data else with_event_data(event, filtered)
+
+    def _may_hold_list(self, document: bytes | bytearray) -> bool:
+        # Nothing but a list is expected where one was asked for; an empty event only names an id.
+        return bool(document) and (self._lists is not None or may_hold_list(document))
+
+    def _goes_on_without_list(self, part: bytes) -> bool:
+        """Whether no list shows in the next part of what is too large to be read."""
+        text = self._end_of_part + part
+        self._end_of_part = text[-_LONGEST_SIGN:]
+        return not may_hold_list(text)
 
     async def _withhold(self, reason: str) -> None:
         self._log(reason)
