@@ -68,6 +68,11 @@ class Authentication:
             self._upstream.keep(principal, credentials.token)
         return principal
 
+    def is_revoked(self, principal: Principal) -> bool:
+        """Whether a token that was good when its request came has been revoked since."""
+        revocations = self._revocation_lists.get(principal.issuer)
+        return revocations is not None and revocations.has_revoked(principal)
+
     def _credentials(self, exchange: Exchange) -> Credentials:
         credentials = read_credentials(exchange.sent, exchange.scope.get("query_string", b""))
         if credentials.scheme == "DPoP" and self._dpop.mode == "off":

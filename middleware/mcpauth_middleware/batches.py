@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.admission import Admission
     from mcpauth_middleware.asgi import ASGIApp
+    from mcpauth_middleware.authentication import Authentication
     from mcpauth_middleware.exchange import Call, Exchange
     from mcpauth_middleware.message import Member
     from mcpauth_middleware.principal import Principal
@@ -72,6 +73,7 @@ class Batches:
         runner: Runner,
         refusals: Refusals,
         recorder: Recorder,
+        authentication: Authentication,
         now: Callable[[], float],
     ) -> None:
         self._app = app
@@ -79,6 +81,7 @@ class Batches:
         self._runner = runner
         self._refusals = refusals
         self._recorder = recorder
+        self._authentication = authentication
         self._now = now
 
     async def admit(self, members: Sequence[Member], exchange: Exchange, principal: Principal) -> list[Part]:
@@ -142,13 +145,15 @@ class Batches:
             part.call = call._replace(must_be_readable=True)
 
     async def _may_still_run(self, part: Part, call: Call) -> bool:
-        """Decide again: the members before it may have changed the tools, or taken until the token's end."""
+        """Decide again: the members before it may have changed the tools, or taken until the token ended."""
         message = part.member.message
         if message is None:
             return False
         refused: Refused | None = None
         if call.principal.expires_at <= self._now():
             refused = Denied("token_expired")
+        elif self._authentication.is_revoked(call.principal):
+            refused = Denied("revoked")
         else:
             decision = await self._admission.judge(part.exchange, message, call.principal)
             if decision.effect != "allow":

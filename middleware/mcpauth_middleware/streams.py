@@ -42,12 +42,14 @@ class OpenStreams:
         *,
         background: Background,
         now: Callable[[], float],
+        is_revoked: Callable[[Principal], bool] = lambda _: False,
         answer_seconds: float = ANSWER_SECONDS,
         leave_seconds: float = LEAVE_SECONDS,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._background = background
         self._now = now
+        self._is_revoked = is_revoked
         self._answer_seconds = answer_seconds
         self.leave_seconds = leave_seconds
         self._look_seconds = look_seconds
@@ -73,6 +75,9 @@ class OpenStreams:
     def add(self, stream: LimitedResponse) -> None:
         """A stream has opened."""
         self._streams.add(stream)
+        if self._is_revoked(stream.principal):
+            # Since the request was let in: those who heard of it could not know this stream.
+            self._end(stream)
         self._watching.start()
 
     def discard(self, stream: LimitedResponse) -> None:

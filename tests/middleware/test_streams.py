@@ -90,9 +90,8 @@ class Subject:
 
     def __init__(self, **options: Any) -> None:
         self.clock, self.background = Clock(), Background()
-        self.streams = OpenStreams(
-            background=self.background, now=self.clock, **{"look_seconds": 0.05, **options}
-        )
+        settings: dict[str, Any] = {"look_seconds": 0.05, **options}
+        self.streams = OpenStreams(background=self.background, now=self.clock, **settings)
         self.left: list[str] = []
 
     async def listen(self, made: Exchange, name: str = "a") -> None:

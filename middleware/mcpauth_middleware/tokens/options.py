@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from mcpauth_middleware.principal import Principal
     from mcpauth_middleware.tokens.authorization_server import AuthorizationServer
     from mcpauth_middleware.tokens.verifier import TokenVerifier
     from mcpauth_middleware.upstream import TokenExchange
@@ -59,11 +60,18 @@ def authentication(options: TokenOptions) -> Authentication:
     """Build it."""
     _check(options)
     background = Background()
-    streams = OpenStreams(background=background, now=options.now)
+    lists: dict[str, RevocationList] = {}
+
+    def is_revoked(principal: Principal) -> bool:
+        followed = lists.get(principal.issuer)
+        return followed is not None and followed.has_revoked(principal)
+
+    streams = OpenStreams(background=background, now=options.now, is_revoked=is_revoked)
+    lists.update(_revocation_lists(options, streams, background))
     return Authentication(
         _verifier(options, background),
         dpop=_binding(options),
-        revocation_lists=_revocation_lists(options, streams, background),
+        revocation_lists=lists,
         failures=_failures(options),
         streams=streams,
         background=background,
