@@ -92,6 +92,8 @@ class McpAuthMiddleware:
         strict_arguments: Whether arguments must fit the tool's input schema; needs the extra `strict`.
         session_key: What binds session ids to their user; None: random. Processes that share sessions share
             it.
+        resumable_streams: Whether clients may resume streams (`Last-Event-ID`): only where the server's event
+            store keeps the streams of each session apart, which the SDK's own interface does not.
         verifier: Who checks tokens, revocation included; None: JWTs by the issuers' keys, opaque tokens by
             introspection.
         dpop: Whether tokens that are bound to a key are "accepted" besides others, "required" or "off".
@@ -130,6 +132,7 @@ class McpAuthMiddleware:
         max_batch: int = DEFAULT_MAX_BATCH,
         strict_arguments: bool = False,
         session_key: bytes | None = None,
+        resumable_streams: bool = False,
         verifier: TokenVerifier | None = None,
         dpop: DpopMode = "accepted",
         dpop_nonce_key: bytes | None = None,
@@ -201,9 +204,10 @@ class McpAuthMiddleware:
             runner=self._runner,
             refusals=self._refusals,
             recorder=recorder,
+            authentication=self._authentication,
             now=now,
         )
-        self._sessions = SessionBinding(session_key)
+        self._sessions = SessionBinding(session_key, resumable_streams=resumable_streams)
         self._max_body_bytes = options.body_limit(max_body_bytes)
         self._max_batch = options.batch_limit(max_batch)
         self._now = now

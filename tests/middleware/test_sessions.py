@@ -22,16 +22,18 @@ class Sessions:
 
     def __init__(self) -> None:
         self.asked: list[bytes | None] = []
+        self.resumed: list[bytes] = []
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         self.asked.append(dict(scope["headers"]).get(b"mcp-session-id"))
+        self.resumed += [value for name, value in scope["headers"] if name == b"last-event-id"]
         headers = [(b"content-type", b"application/json"), (b"Mcp-Session-Id", b"own.id")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"{}"})
 
 
-def protected(app: Sessions, key: bytes | None = None) -> McpAuthMiddleware:
-    return McpAuthMiddleware(app, **edge_options(session_key=key))
+def protected(app: Sessions, key: bytes | None = None, **options: bool) -> McpAuthMiddleware:
+    return McpAuthMiddleware(app, **edge_options(session_key=key, **options))
 
 
 async def given(app: McpAuthMiddleware, **headers: str) -> str:
@@ -102,3 +104,20 @@ def test_a_key_that_could_be_guessed_is_refused() -> None:
     """At least 128 bits."""
     with pytest.raises(ValueError, match="session_key: needs at least 16 random bytes"):
         McpAuthMiddleware(Sessions(), **edge_options(session_key=b"short"))
+
+
+async def test_a_stream_is_resumed_only_where_the_operator_vouches_for_the_event_store(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Resumability and Redelivery: what is replayed is for the session's own user. Told in the log once."""
+    app = Sessions()
+    guarded = protected(app)
+    for _ in range(2):
+        await given(guarded, **{"Last-Event-ID": "7"})
+    assert (len(app.asked), app.resumed) == (2, [])
+    assert [
+        record.getMessage() for record in caplog.records if "resumable_streams=True" in record.getMessage()
+    ] == [caplog.records[0].getMessage()]
+
+    await given(protected(app, resumable_streams=True), **{"Last-Event-ID": "7"})
+    assert app.resumed == [b"7"]
