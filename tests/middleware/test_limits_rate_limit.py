@@ -194,3 +194,11 @@ def test_whoever_was_counted_before_is_counted_under_the_same_keys_and_nobody_el
             keys = tuple(debit.key for debit in charge.debits)
             assert seen.setdefault(keys, (who.subject, tool, place)) == (who.subject, tool, place)
     assert len(seen) == 12
+
+
+@pytest.mark.parametrize("name", ["__0123456789ab_delete_all", "0123456789ab_delete_all"])
+def test_a_limit_of_a_tool_also_counts_calls_by_the_name_that_fastmcp_makes_for_it(name: str) -> None:
+    """FastMCP 3 and 4 run a tool of an app under `<hash>_<name>` too, which anybody can compute."""
+    limit = RateLimit("1/hour", by=("user",), tools=("delete_*",))
+    assert limit.concerns("delete_all")
+    assert limit.concerns(name)

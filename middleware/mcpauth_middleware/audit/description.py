@@ -33,7 +33,9 @@ PROCESS_KEY: Final = secrets.token_bytes(32)
 # A subscription can name a thousand resources.
 MAX_NAMES: Final = 5
 REMEMBERED: Final = 1024
-"""So many callers and decisions are told without being spelt anew."""
+"""So many callers, calls and decisions are told without being spelt anew."""
+LONGEST_REMEMBERED: Final = 512
+"""Names come from callers, so what is kept about them is bounded."""
 
 _USER_INFORMATION = re.compile(r"(?<=//)[^/?#@]*@")
 _QUERY_OR_FRAGMENT = re.compile(r"[?#].*", re.DOTALL)
@@ -106,7 +108,9 @@ def asked(message: Message) -> str:
     """What is asked, in the words of MCP, and by which program."""
     targets, number = message.targets, message.id
     target = targets[0] if len(targets) == 1 else None
-    told = _asked(message.method, message.protocol_version, target, message.client)
+    is_short = target is None or len(target.name) <= LONGEST_REMEMBERED
+    tell = _asked if is_short else _asked.__wrapped__
+    told = tell(message.method, message.protocol_version, target, message.client)
     if len(targets) > 1:
         told += _several(targets)
     if number is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from mcpauth_middleware.limits.fields import RateLimitFields
 from mcpauth_middleware.limits.rate_limit import called_tool
+from mcpauth_middleware.policy.patterns import readings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +117,8 @@ def _counted_for(
         case "client":
             return (principal.issuer, principal.client_id)
         case "tool":
-            return (tool,)
+            # By the name that it has besides the ones which servers make for it.
+            return (None if tool is None else readings("tool", tool).every[-1],)
         case "address":
             return (address,)
         case "token":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from mcpauth_middleware.limits.gcra import MICROSECONDS, Gcra
-from mcpauth_middleware.policy.patterns import Pattern, pattern_problem
+from mcpauth_middleware.policy.patterns import Pattern, pattern_problem, readings
 
 if TYPE_CHECKING:
     from mcpauth_middleware.message.request import Message
@@ -26,7 +26,7 @@ class RateLimit:
 
     In any time t there are never more than `burst + rate * t` calls; `burst` is the rate's own number unless
     given. A limit that counts by tool, or names `tools`, is about tool calls only; any other is about every
-    request.
+    JSON-RPC request.
 
     Raises:
         ValueError: a member is wrong; the message names it and the mend.
@@ -69,7 +69,10 @@ class RateLimit:
         """Whether a request is counted that calls this tool; None: that calls none."""
         if self.tools == ("*",) and "tool" not in self.by:
             return True
-        return tool is not None and any(pattern.matches_any((tool,)) for pattern in self._patterns)
+        if tool is None:
+            return False
+        names = readings("tool", tool).every
+        return any(pattern.matches_any(names) for pattern in self._patterns)
 
 
 def called_tool(message: Message) -> str | None:

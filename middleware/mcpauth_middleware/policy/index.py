@@ -20,6 +20,7 @@ _Entry = tuple[int, "Rule", Pattern]
 
 _REMEMBERED: Final = 4096
 """Names come from callers, so what is kept about them is bounded."""
+_LONGEST_REMEMBERED: Final = 512
 
 
 class RuleIndex:
@@ -48,6 +49,8 @@ class RuleIndex:
 
         None where a rule about the target has a condition: only who knows the message can decide.
         """
+        if len(target.name) > _LONGEST_REMEMBERED:
+            return self._decide(target, held, bundle, self._size)
         # With the size, so that nothing is remembered over a rule that another thread adds meanwhile.
         return self._remembered(target, held, bundle, self._size)
 
