@@ -11,13 +11,16 @@ from fastmcp import Client, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.exceptions import ToolError
 from fastmcp.server.dependencies import get_access_token, get_http_headers
+from fastmcp.server.middleware.caching import ResponseCachingMiddleware
+from fastmcp.server.sessions import UserSession
 from starlette.middleware import Middleware
 
-from mcpauth_middleware import McpAuthMiddleware, Policy, current_principal
+from mcpauth_middleware import McpAuthMiddleware, Policy, Principal, current_principal
 from tests.middleware.edge_helpers import (
     LOOPBACK,
     LOOPBACK_RESOURCE,
     MODERN,
+    NOW,
     REVISIONS,
     bearer,
     claims,
@@ -198,3 +201,50 @@ async def test_fastmcps_client_sees_and_calls_what_it_may(form: Form) -> None:
     assert tools == ["read_file", "whoami"]
     assert result.data == "content of x"
     assert server.ran == ["read_file"]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_fastmcps_response_cache_gives_nobody_the_answer_of_another(revision: str) -> None:
+    """It keeps answers apart by the `token` of FastMCP's `AccessToken`."""
+    server = Server()
+    server.mcp.add_middleware(ResponseCachingMiddleware())
+    seen: list[str] = []
+    async with server.client() as client:
+        for changed in ({"sub": "alice"}, {"sub": "bob"}, {"sub": "bob", "tenant": "a", "jti": "token-2"}):
+            headers = bearer(**changed, **AUD)
+            session = await open_session(client, revision, headers)
+            answer = await post(
+                client, "tools/call", {"name": "whoami"}, revision=revision, headers={**headers, **session}
+            )
+            said = json.loads(rpc(answer)["result"]["content"][0]["text"])
+            seen.append(f"{said['principal']} of {said['claims'].get('tenant')}")
+
+    assert seen == ["alice of None", "bob of None", "bob of a"]
+
+
+class TwoIssuers:
+    """Vouches for one subject of the issuer that the token names, as introspection may: without claims."""
+
+    async def verify(self, token: str) -> Principal:
+        return Principal(f"https://{token}.example", "1", "c", frozenset(), LOOPBACK_RESOURCE, NOW + 600)
+
+
+async def test_fastmcps_user_sessions_are_of_one_issuers_user() -> None:
+    """RFC 7662 §2.2: `iss` is optional; subjects are unique only together with it (RFC 9068 §2.2)."""
+    server = Server()
+
+    @server.mcp.tool
+    @server.policy.requires()
+    async def remembered(fact: str, session: UserSession) -> str:
+        before: str = await session.get("fact", "nothing")
+        await session.set("fact", fact)
+        return before
+
+    facts: list[str] = []
+    async with server.client(verifier=TwoIssuers()) as client:
+        for issuer in ("one", "two", "one"):
+            params = {"name": "remembered", "arguments": {"fact": f"of {issuer}"}}
+            answer = await post(client, "tools/call", params, headers=bearer(issuer))
+            facts.append(rpc(answer)["result"]["content"][0]["text"])
+
+    assert facts == ["nothing", "nothing", "of one"]

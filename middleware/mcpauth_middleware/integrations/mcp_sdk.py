@@ -6,6 +6,8 @@ another framework does not pay for it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from mcpauth_middleware.principal import Principal
 
 NOT_THE_TOKEN = "removed-by-mcpauth"  # noqa: S105  what is not a secret is the point
-"""Stands where the SDK's `AccessToken` would hold the token: who has it could call other servers with it."""
+"""Begins what stands where the SDK's `AccessToken` would hold the token: who has that could call other
+servers with it. Equal for equal principals and for no others, since applications keep what belongs to a
+caller under the token: FastMCP's `ResponseCachingMiddleware` does."""
 
 
 def sign_in(scope: Scope, principal: Principal) -> Token[AuthenticatedUser | None] | None:
@@ -120,11 +124,27 @@ def _class_of_users() -> Callable[[Principal], AuthenticatedUser]:
 
 def _token_members(principal: Principal) -> dict[str, Any]:
     return {
-        "token": NOT_THE_TOKEN,
+        "token": f"{NOT_THE_TOKEN}:{_digest(principal)}",
         "client_id": principal.client_id or "",
         "scopes": sorted(principal.scopes),
         "expires_at": principal.expires_at,
         "resource": principal.resource,
         "subject": principal.subject,
-        "claims": dict(principal.claims),
+        # What introspection says of a token need not hold `iss` (RFC 7662 §2.2), by which the SDK and FastMCP
+        # tell apart the users of two issuers.
+        "claims": {**principal.claims, "iss": principal.issuer},
     }
+
+
+def _digest(principal: Principal) -> str:
+    said = [
+        principal.issuer,
+        principal.subject,
+        principal.client_id,
+        sorted(principal.scopes),
+        principal.resource,
+        principal.expires_at,
+        principal.token_id,
+        dict(principal.claims),
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode()).hexdigest()
