@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from pathlib import Path  # noqa: TC003  FastMCP reads the annotation
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -12,7 +13,7 @@ from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.exceptions import ToolError
 from fastmcp.server.dependencies import get_access_token, get_http_headers
 from fastmcp.server.middleware.caching import ResponseCachingMiddleware
-from fastmcp.server.sessions import UserSession
+from fastmcp.server.sessions import UserSession  # noqa: TC002  FastMCP reads the annotation
 from starlette.middleware import Middleware
 
 from mcpauth_middleware import McpAuthMiddleware, Policy, Principal, current_principal
@@ -248,3 +249,53 @@ async def test_fastmcps_user_sessions_are_of_one_issuers_user() -> None:
             facts.append(rpc(answer)["result"]["content"][0]["text"])
 
     assert facts == ["nothing", "nothing", "of one"]
+
+
+NOT_THAT_FILE = """
+version = 1
+[[rules]]
+id = "all"
+allow = { prompts = ["*"] }
+[[rules]]
+id = "not-that-file"
+deny = { prompts = ["summarize"] }
+when = 'args.path == "/etc/passwd"'
+[[rules]]
+id = "not-drop"
+deny = { prompts = ["plan"] }
+when = 'args.mode == "drop"'
+"""
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_rule_about_a_prompts_argument_is_not_evaded_by_writing_it_in_json(revision: str) -> None:
+    """FastMCP parses what a prompt takes as a literal, an enumeration or a path."""
+    server = Server(Policy.from_toml(NOT_THAT_FILE))
+    ran: list[str] = []
+
+    @server.mcp.prompt
+    def summarize(path: Path, topic: str = "all") -> str:
+        ran.append(f"{path} {topic}")
+        return "..."
+
+    @server.mcp.prompt
+    def plan(mode: Literal["drop", "keep"]) -> str:
+        ran.append(mode)
+        return "..."
+
+    written = ['"/etc/passwd"', '"\\u002fetc\\u002fpasswd"', ' "/etc/passwd"\t']
+    asked = [("summarize", {"path": path}) for path in ["/etc/passwd", *written]]
+    asked += [("plan", {"mode": mode}) for mode in ("drop", '"drop"', '"dr\\u006fp"')]
+    allowed = [("summarize", {"path": "/srv/a", "topic": '"both" and "each"'}), ("plan", {"mode": "keep"})]
+    answers: list[dict[str, Any]] = []
+    async with server.client() as client:
+        session = await open_session(client, revision, bearer(**AUD))
+        for name, arguments in [*asked, *allowed]:
+            params = {"name": name, "arguments": arguments}
+            headers = {**bearer(**AUD), **session}
+            answers.append(rpc(await post(client, "prompts/get", params, revision=revision, headers=headers)))
+
+    told = [answer["error"]["message"] for answer in answers[: len(asked)]]
+    assert told == [f"Unknown prompt: {name}" for name, _ in asked]
+    assert all("result" in answer for answer in answers[len(asked) :])
+    assert ran == ['/srv/a "both" and "each"', "keep"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from mcpauth_middleware.policy.client_host import client_host
 from mcpauth_middleware.policy.errors import ArgumentsUnknown, Missing, PolicyError, Unevaluable
+from mcpauth_middleware.policy.json_text import of_a_prompt
 from mcpauth_middleware.policy.values import text
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ class Facts:
         if self.listing or self.message is None:
             raise ArgumentsUnknown("nothing is called yet")
         if self.message.arguments is not None:
-            return self.message.arguments
+            arguments = self.message.arguments
+            return of_a_prompt(arguments) if self.target.kind == "prompt" else arguments
         if self.message.method in ("tools/call", "prompts/get"):
             return {}
         raise Unevaluable("this message has no arguments")
