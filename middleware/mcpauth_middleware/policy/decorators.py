@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mcpauth_middleware.policy.errors import PolicyError
+from mcpauth_middleware.policy.overlap import PARAMETER, can_be_the_same, uri_pattern
 from mcpauth_middleware.policy.rule_table import CONDITIONS, check_keys, rule_of
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Any)
 
-# A parameter of a resource template: `{name}`, and in FastMCP `{name*}` for several segments.
-_PARAMETER: Final = re.compile(r"\{[A-Za-z0-9_]+(\*?)\}")
 MARK: Final = "__mcpauth_requires__"
 
 
@@ -29,6 +27,16 @@ class Requirement:
 
     scopes: tuple[str, ...]
     conditions: Mapping[str, object]
+
+    def but_not(self, uris: Sequence[str]) -> Requirement:
+        """The same, but for these resources."""
+        if not uris:
+            return self
+        when = " and ".join(f"resource.uri != {uri!r}" for uri in uris)
+        own = self.conditions.get("when")
+        return Requirement(
+            self.scopes, {**self.conditions, "when": when if own is None else f"{when} and ({own})"}
+        )
 
     def rule(self, rule_id: str, key: str, pattern: str) -> Rule:
         """The rule that allows what matches the pattern; `key` is "tools", "prompts" or "resources".
@@ -83,26 +91,46 @@ def requirement_of(function: object) -> Requirement | None:
 def marked_rules(registered: Sequence[tuple[str, str, object]]) -> list[Rule]:
     """The rules of what a server has registered: of each the key of a rule, the name or URI, the function.
 
+    What has no mark has no rule, and no rule of another lets it through: a template's says nothing of the
+    resources that are registered by themselves.
+
     Raises:
-        PolicyError: a name cannot be a pattern of a rule, or would be one for others too.
+        PolicyError: a name cannot be a pattern of a rule, or would be one for others too; or things that
+            nobody can tell apart by their names are not marked alike.
     """
-    rules: list[Rule] = []
+    marks: dict[tuple[str, str], Requirement | None] = {}
     for key, name, function in registered:
         requirement = requirement_of(function)
-        if requirement is not None:
-            pattern = uri_pattern(name) if key == "resources" else _exact(name)
-            rules.append(requirement.rule(name if key == "tools" else f"{key}: {pattern}", key, pattern))
-    return rules
+        if marks.setdefault((key, name), requirement) != requirement:
+            raise PolicyError(f"from_server: {key}: {name!r} is there twice; mark both alike, or rename one")
+    resources = {name: mark for (key, name), mark in marks.items() if key == "resources"}
+    rules: dict[str, Rule] = {}
+    for (key, name), requirement in marks.items():
+        if requirement is None:
+            continue
+        if key == "resources":
+            rule = _resource_rule(name, requirement, resources)
+        else:
+            rule = requirement.rule(name if key == "tools" else f"{key}: {name}", key, _exact(name))
+        rules[rule.id] = rule
+    return list(rules.values())
 
 
-def uri_pattern(template: str) -> str:
-    """The pattern of a rule for a URI, or for a URI template (RFC 6570, levels that MCP servers use).
-
-    Raises:
-        PolicyError: it holds a `*` of its own.
-    """
-    _exact(_PARAMETER.sub("", template))
-    return _PARAMETER.sub(lambda match: "**" if match[1] else "*", template)
+def _resource_rule(name: str, requirement: Requirement, resources: Mapping[str, Requirement | None]) -> Rule:
+    _exact(PARAMETER.sub("", name))
+    pattern = uri_pattern(name)
+    others = [
+        other
+        for other, mark in resources.items()
+        if pattern != name and mark != requirement and can_be_the_same(name, other)
+    ]
+    for other in others:
+        if "{" in other:
+            raise PolicyError(
+                f"from_server: resources: {name!r} and {other!r} can be the same URI; mark both alike, or "
+                "change one"
+            )
+    return requirement.but_not(others).rule(f"resources: {pattern}", "resources", pattern)
 
 
 def _exact(name: str) -> str:

@@ -1,0 +1,58 @@
+"""Which URI templates of one server can stand for the same URI.
+
+A server takes one of them, mostly the one that was registered first. Who writes a rule for each must know.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+# A parameter of a URI template (RFC 6570 §3.2.2): `{name}`, and in FastMCP `{name*}` for several segments.
+PARAMETER: Final = re.compile(r"\{[A-Za-z0-9_]+(\*?)\}")
+_EXPRESSION: Final = re.compile(r"\{[^{}]*\}")
+
+
+def uri_pattern(template: str) -> str:
+    """The pattern of a rule for a URI, or for a URI template of the levels that MCP servers use."""
+    return PARAMETER.sub(lambda match: "**" if match[1] else "*", template)
+
+
+def can_be_the_same(first: str, second: str) -> bool:
+    """Whether a URI may match both templates; true where one holds an expression that is no parameter."""
+    patterns = [uri_pattern(template) for template in (first, second)]
+    if any(map(_EXPRESSION.search, patterns)):
+        return _texts_meet(*(_EXPRESSION.sub("*", template) for template in (first, second)))
+    one, other = (pattern.split("/") for pattern in patterns)
+    return _meet(one, other, "**", _texts_meet)
+
+
+def _texts_meet(first: str, second: str) -> bool:
+    return _meet(first, second, "*", lambda one, other: one == other)
+
+
+def _meet(first: Sequence[T], second: Sequence[T], any_number: T, fit: Callable[[T, T], bool]) -> bool:
+    """Whether two sequences can be the same one, where `any_number` stands for any items, also for none."""
+    reached = {(0, 0)}
+    todo = [(0, 0)]
+    while todo:
+        at, beside = todo.pop()
+        ends, is_over = at == len(first), beside == len(second)
+        if ends and is_over:
+            return True
+        steps: set[tuple[int, int]] = set()
+        # One that stands for any items takes the other's next one, or has taken its last.
+        if not ends and first[at] == any_number:
+            steps |= {(at + 1, beside), *([] if is_over else [(at, beside + 1)])}
+        if not is_over and second[beside] == any_number:
+            steps |= {(at, beside + 1), *([] if ends else [(at + 1, beside)])}
+        if not steps and not ends and not is_over and fit(first[at], second[beside]):
+            steps.add((at + 1, beside + 1))
+        todo += steps - reached
+        reached |= steps
+    return False

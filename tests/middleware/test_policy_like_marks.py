@@ -1,0 +1,145 @@
+"""`Policy.from_server` where one name or URI can stand for several things of a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastmcp import FastMCP
+from mcp.server.mcpserver import MCPServer
+
+from mcpauth_middleware.policy import Policy, PolicyError, requires
+from mcpauth_middleware.policy.overlap import can_be_the_same
+from tests.middleware.edge_helpers import bearer, client_of, lifespan, post, protect, rpc
+from tests.middleware.gate_helpers import call
+from tests.middleware.policy_helpers import someone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:fastmcp.*")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [MCPServer, FastMCP], ids=["mcp 2.x", "FastMCP 4"])
+async def test_a_template_s_mark_opens_no_resource_that_is_registered_by_itself(
+    make: Callable[[str], Any],
+) -> None:
+    """Both servers look for the resource first, whatever template its URI fits."""
+    server, ran = make("s"), list[str]()
+
+    @server.resource("notes://{owner}/{name}")
+    @requires("files:read", when='not startswith(resource.uri, "notes://eve/")')
+    def note(owner: str, name: str) -> str:
+        ran.append(name)
+        return name
+
+    @server.resource("notes://ops/keys")
+    @requires("ops")
+    def keys() -> str:
+        ran.append("keys")
+        return "secret"
+
+    @server.resource("notes://ops/unmarked")
+    def unmarked() -> str:
+        ran.append("unmarked")
+        return "secret"
+
+    assert [keys(), unmarked()] == ["secret"] * 2
+    plain = server.http_app() if make is FastMCP else server.streamable_http_app(host="rs.example")
+    app = protect(plain, policy=Policy.from_server(server))
+    answers: dict[str, Any] = {}
+    ran.clear()
+    async with lifespan(plain), client_of(app) as client:
+        templates = await post(client, "resources/templates/list")
+        for uri in ("ops/keys", "ops/%6Beys", "ops/unmarked", "eve/a", "ops/a"):
+            answers[uri] = await post(client, "resources/read", {"uri": f"notes://{uri}"})
+        ops = bearer(scope="ops")
+        answers["ops"] = await post(client, "resources/read", {"uri": "notes://ops/keys"}, headers=ops)
+
+    assert [listed["uriTemplate"] for listed in rpc(templates)["result"]["resourceTemplates"]] == [
+        "notes://{owner}/{name}"
+    ]
+    assert {uri: answer.status_code for uri, answer in answers.items()} == {
+        "ops/keys": 403,
+        "ops/%6Beys": 400,
+        "ops/unmarked": 400,
+        "eve/a": 400,
+        "ops/a": 200,
+        "ops": 200,
+    }
+    assert ran == ["a", "keys"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("file:///srv/{name}", "file:///srv/{other}"),
+        ("file:///srv/{name}", "file:///{folder}/readme"),
+        ("file:///{path*}", "file:///srv/{name}/x"),
+        ("file:///srv/a{name}", "file:///srv/{name}b"),
+    ],
+)
+@pytest.mark.parametrize("scopes", [("ops",), None], ids=["another mark", "no mark"])
+def test_templates_that_can_be_the_same_uri_are_marked_alike(
+    first: str, second: str, scopes: tuple[str, ...] | None
+) -> None:
+    """Which of them the server takes is its own affair; the weaker mark would be enough for both."""
+
+    def made(*marks: tuple[str, ...] | None) -> Policy:
+        server = FastMCP("s")
+        for template, mark in zip((first, second), marks, strict=True):
+
+            def run(**parameters: str) -> str:
+                return str(parameters)
+
+            function = run if mark is None else requires(*mark)(run)
+            server.resource(template)(function)
+        return Policy.from_server(server)
+
+    for marks in ((("files:read",), scopes), (scopes, ("files:read",))):
+        with pytest.raises(PolicyError, match=r"from_server: resources: 'file.*' can be the same URI"):
+            made(*marks)
+    for rule in made(("files:read",), ("files:read",)).rules:
+        assert rule.scopes == ("files:read",)
+        assert rule.when is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("file:///srv/{name}", "file:///srv/{name}/x"),
+        ("file:///srv/{name}", "file:///opt/{name}"),
+        ("file:///a{name}", "file:///b{path*}"),
+        ("a://{x}/{y}", "a://{x}"),
+    ],
+)
+def test_templates_of_different_uris_need_no_like_marks(first: str, second: str) -> None:
+    """A parameter stays within its segment; FastMCP's `{path*}` does not."""
+    assert not can_be_the_same(first, second)
+    assert can_be_the_same(first, "{+anything}")
+    assert can_be_the_same("{x}" * 50 + "/b", "{y}" * 50 + "b/b")
+
+
+@pytest.mark.parametrize("scopes", [("ops",), None], ids=["another mark", "no mark"])
+def test_the_versions_of_a_tool_are_marked_alike(scopes: tuple[str, ...] | None) -> None:
+    """FastMCP runs the highest, or the one that a call names in its `_meta`."""
+
+    def made(*marks: tuple[str, ...] | None) -> Policy:
+        server = FastMCP("s")
+        for version, mark in zip(("1", "2"), marks, strict=True):
+
+            def run() -> str:
+                return ""
+
+            function = run if mark is None else requires(*mark)(run)
+            server.tool(name="t", version=version)(function)
+            server.prompt(name="t", version=version)(function)
+        return Policy.from_server(server)
+
+    for marks in ((("files:read",), scopes), (scopes, ("files:read",))):
+        with pytest.raises(PolicyError, match=r"from_server: tools: 't' is there twice; mark both alike"):
+            made(*marks)
+    policy = made(("files:read",), ("files:read",))
+    assert [rule.id for rule in policy.rules] == ["t", "prompts: t"]
+    assert policy.decide(call("t"), someone("files:read")).effect == "allow"
