@@ -112,6 +112,14 @@ class InvalidArguments(Refused):
         """For whoever made the call to read, be it a model: nothing in it is of anybody else."""
 
 
+class NotAnEndpoint(Refused):
+    """The path is none at which MCP is spoken: nothing is judged there, so nothing runs."""
+
+    status = 404
+    error = "not_found"
+    description = "The access token is for another path of this server"
+
+
 class MethodNotAllowed(Refused):
     """An HTTP method that no revision of MCP uses."""
 

@@ -22,7 +22,7 @@ from mcpauth_middleware.browser import METHODS, BrowserGuard, is_preflight, pref
 from mcpauth_middleware.catalogue import Catalogue
 from mcpauth_middleware.catalogue.fetching import ToolFetcher
 from mcpauth_middleware.catalogue.strict_arguments import StrictArguments
-from mcpauth_middleware.errors import ClientDisconnected, MethodNotAllowed, Refused
+from mcpauth_middleware.errors import ClientDisconnected, MethodNotAllowed, NotAnEndpoint, Refused
 from mcpauth_middleware.exchange import Call, Exchange
 from mcpauth_middleware.forward import without_token
 from mcpauth_middleware.limits import MemoryLimiter
@@ -35,7 +35,7 @@ from mcpauth_middleware.message import (
     single_headers,
 )
 from mcpauth_middleware.message.batch import DEFAULT_MAX_BATCH
-from mcpauth_middleware.paths import PublicPaths, request_paths
+from mcpauth_middleware.paths import Endpoints, PublicPaths, request_paths
 from mcpauth_middleware.protected_resource_metadata import NOT_FOUND, ProtectedResourceMetadata
 from mcpauth_middleware.recorder import Recorder
 from mcpauth_middleware.refusals import Refusals
@@ -82,6 +82,8 @@ class McpAuthMiddleware:
         audit: Where events go; None: the logger `mcpauth_middleware.audit`.
         audit_options: Which arguments and claims events hold; None: none.
         public_paths: Exact paths that need no token, such as `/health`.
+        endpoints: Exact paths at which the app speaks MCP, besides that of `resource` and those below it; at
+            any other, nothing runs.
         allowed_hosts: Further Host values, as "host", "host:port" or "host:*".
         allowed_origins: Origins of web pages that may call the server.
         accepted_audiences: For authorization servers that cannot put `resource` into `aud`.
@@ -123,6 +125,7 @@ class McpAuthMiddleware:
         audit: AuditSink | None = None,
         audit_options: AuditOptions | None = None,
         public_paths: Collection[str] = (),
+        endpoints: Collection[str] = (),
         allowed_hosts: Sequence[str] = (),
         allowed_origins: Sequence[str] = (),
         accepted_audiences: Sequence[str] = (),
@@ -160,6 +163,7 @@ class McpAuthMiddleware:
         """The protected resource metadata, RFC 9728."""
         self._refusals = Refusals(resource_metadata=self.metadata.url, scopes=scopes, dpop=dpop)
         self._public = PublicPaths(options.strings("public_paths", public_paths), resource=resource)
+        self._endpoints = Endpoints(options.strings("endpoints", endpoints), resource=resource)
         self._browser = BrowserGuard(
             resource=resource,
             allowed_hosts=options.strings("allowed_hosts", allowed_hosts),
@@ -251,6 +255,8 @@ class McpAuthMiddleware:
         if exchange.method not in METHODS:
             raise MethodNotAllowed("method")
         exchange.principal = principal = await self._authentication.principal(exchange)
+        if not self._endpoints.match(*request_paths(exchange.scope)):
+            raise NotAnEndpoint("path")
         self._sessions.bind(exchange, principal)
         if exchange.method != "POST":
             protocol = check_stream_request(exchange.headers)

@@ -1,4 +1,5 @@
-"""Which path a request is for (ASGI 3.0, `path` and `root_path`), and which paths need no token.
+"""Which path a request is for (ASGI 3.0, `path` and `root_path`), which paths need no token, and where MCP is
+spoken.
 
 Everything is protected but an exact list. Patterns are not offered: a path that a pattern lets
 through by accident is a hole nobody sees.
@@ -24,6 +25,36 @@ def request_paths(scope: Scope) -> tuple[str, str]:
     return path, path
 
 
+def _path_of(resource: str) -> str:
+    return unquote(urlsplit(resource).path).rstrip("/")
+
+
+class Endpoints:
+    """The paths at which MCP is spoken: that of the resource, those below it, and exact ones named besides.
+
+    A token is issued for the resource (RFC 8707 §2), and a policy knows messages of MCP only. Any other route
+    of the application would run for everybody who has a token.
+
+    Raises:
+        ValueError: one of those named is no path.
+    """
+
+    def __init__(self, more: Collection[str], *, resource: str) -> None:
+        self._endpoint = _path_of(resource)
+        for path in more:
+            if not path.startswith("/"):
+                raise ValueError(f'endpoints: each is a path such as "/sse" (got {path!r})')
+        self._more = frozenset(more)
+
+    def match(self, path: str, app_path: str) -> bool:
+        """Whether these `request_paths` are of an endpoint."""
+        return app_path in self._more or self._is_of_resource(path) or self._is_of_resource(app_path)
+
+    def _is_of_resource(self, path: str) -> bool:
+        # Also its end: below a prefix that a proxy or a mount takes off, that is what is left.
+        return f"{path}/".startswith(f"{self._endpoint}/") or self._endpoint.endswith(path.rstrip("/"))
+
+
 class PublicPaths:
     """The exact paths, as the application sees them, that need no token.
 
@@ -32,7 +63,7 @@ class PublicPaths:
     """
 
     def __init__(self, paths: Collection[str], *, resource: str) -> None:
-        self._endpoint = unquote(urlsplit(resource).path).rstrip("/")
+        self._endpoint = _path_of(resource)
         for path in paths:
             if not path.startswith("/") or any(character in path for character in "*?#%{}"):
                 raise ValueError(f'public_paths: each is one exact path such as "/health" (got {path!r})')

@@ -221,7 +221,7 @@ async def test_a_tool_is_judged_by_what_its_own_server_says_of_it(kind: Kind) ->
     apps = {"/a": harmless.app(), "/b": secretive.app()}
     both = Starlette(routes=[Mount(path, app) for path, app in apps.items()])
     options = edge_options(resource=LOOPBACK_RESOURCE, policy=Policy.from_toml(POLICY))
-    guarded = McpAuthMiddleware(both, **options)
+    guarded = McpAuthMiddleware(both, **options, endpoints=["/a/mcp", "/b/mcp"])
     async with lifespan(apps["/a"]), lifespan(apps["/b"]):
         for path, answer in [("/a", "tagged"), ("/b", "Unknown tool: tagged"), ("/a", "tagged")]:
             async with client_of(guarded, base_url=LOOPBACK + path) as client:
