@@ -40,11 +40,11 @@ async def test_a_route_beside_the_endpoint_runs_for_nobody(make: Callable[[str],
     """
     server, journal, ran = make("s"), Journal(), list[str]()
 
-    @server.custom_route("/users", methods=["GET", "POST", "DELETE"])
     async def users(request: Request) -> JSONResponse:
         ran.append(request.method)
         return JSONResponse(["ada"])
 
+    server.custom_route("/users", methods=["GET", "POST", "DELETE"])(users)
     plain = server.http_app() if make is FastMCP else server.streamable_http_app(host="rs.example")
     async with lifespan(plain), client_of(protect(plain, audit=journal)) as client:
         asked = [("GET", None), ("HEAD", None), ("DELETE", PING), ("POST", PING)]

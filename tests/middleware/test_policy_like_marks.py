@@ -28,28 +28,26 @@ async def test_a_template_s_mark_opens_no_resource_that_is_registered_by_itself(
     """Both servers look for the resource first, whatever template its URI fits."""
     server, ran = make("s"), list[str]()
 
-    @server.resource("notes://{owner}/{name}")
     @requires("files:read", when='not startswith(resource.uri, "notes://eve/")')
     def note(owner: str, name: str) -> str:
         ran.append(name)
         return name
 
-    @server.resource("notes://ops/keys")
     @requires("ops")
     def keys() -> str:
         ran.append("keys")
         return "secret"
 
-    @server.resource("notes://ops/unmarked")
     def unmarked() -> str:
         ran.append("unmarked")
         return "secret"
 
-    assert [keys(), unmarked()] == ["secret"] * 2
+    server.resource("notes://{owner}/{name}")(note)
+    server.resource("notes://ops/keys")(keys)
+    server.resource("notes://ops/unmarked")(unmarked)
     plain = server.http_app() if make is FastMCP else server.streamable_http_app(host="rs.example")
     app = protect(plain, policy=Policy.from_server(server))
     answers: dict[str, Any] = {}
-    ran.clear()
     async with lifespan(plain), client_of(app) as client:
         templates = await post(client, "resources/templates/list")
         for uri in ("ops/keys", "ops/%6Beys", "ops/unmarked", "eve/a", "ops/a"):
