@@ -34,6 +34,8 @@ OF_THE_BODY = frozenset(
 class Exchange:
     """A request, and what the steps so far have found out about it: what a refusal is recorded with."""
 
+    is_at_endpoint = False
+    """Whether its path is one at which MCP is spoken."""
     session: str | None = None
     """The id of the session that the request is of, in revisions that have sessions."""
     scheme: Scheme = "Bearer"

@@ -232,7 +232,9 @@ class McpAuthMiddleware:
         elif app_path.startswith("/.well-known/"):
             await NOT_FOUND.send(send)
         else:
-            await self._protected(Exchange(scope, receive, send, self._now()))
+            exchange = Exchange(scope, receive, send, self._now())
+            exchange.is_at_endpoint = self._endpoints.match(path, app_path)
+            await self._protected(exchange)
 
     async def _protected(self, exchange: Exchange) -> None:
         try:
@@ -255,7 +257,7 @@ class McpAuthMiddleware:
         if exchange.method not in METHODS:
             raise MethodNotAllowed("method")
         exchange.principal = principal = await self._authentication.principal(exchange)
-        if not self._endpoints.match(*request_paths(exchange.scope)):
+        if not exchange.is_at_endpoint:
             raise NotAnEndpoint("path")
         self._sessions.bind(exchange, principal)
         if exchange.method != "POST":

@@ -48,7 +48,9 @@ class Endpoints:
 
     def match(self, path: str, app_path: str) -> bool:
         """Whether these `request_paths` are of an endpoint."""
-        return app_path in self._more or self._is_of_resource(path) or self._is_of_resource(app_path)
+        if path == self._endpoint or app_path in self._more:
+            return True
+        return self._is_of_resource(path) or self._is_of_resource(app_path)
 
     def _is_of_resource(self, path: str) -> bool:
         # Also its end: below a prefix that a proxy or a mount takes off, that is what is left.
