@@ -45,8 +45,8 @@ class Authentication:
         self._background = background
         self._upstream = upstream
 
-    async def principal(self, exchange: Exchange) -> Principal:
-        """Who sent the request.
+    async def principal(self, exchange: Exchange, *, again: bool = False) -> Principal:
+        """Who sent the request; `again` when time has passed since: its proof, good once, was looked at.
 
         Raises:
             MissingToken, InvalidToken, InvalidRequest: nobody that could be told.
@@ -56,7 +56,8 @@ class Authentication:
         try:
             credentials = self._credentials(exchange)
             principal = await self._verifier.verify(credentials.token)
-            self._dpop.check(credentials, principal, exchange)
+            if not again:
+                self._dpop.check(credentials, principal, exchange)
             if (revocations := self._revocation_lists.get(principal.issuer)) is not None:
                 await revocations.check(principal)
         except UseDpopNonce:

@@ -63,6 +63,9 @@ if TYPE_CHECKING:
 DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024
 """What the MCP SDK itself reads at most."""
 
+BODY_SECONDS = 1.0
+"""When the body took longer to come, the token is looked at again: it may have ended meanwhile."""
+
 
 class McpAuthMiddleware:
     """Protects an ASGI MCP server with access tokens, a policy, rate limits and an audit journal.
@@ -265,6 +268,8 @@ class McpAuthMiddleware:
             intent = await self._recorder.stream_intent(principal, protocol, exchange)
             return partial(self._runner.run, Call(principal, intent=intent), exchange)
         body = await read_body(exchange.receive, exchange.sent, limit=self._max_body_bytes)
+        if self._now() - exchange.started_at > BODY_SECONDS:
+            exchange.principal = principal = await self._authentication.principal(exchange, again=True)
         if not body.startswith(b"{") and is_batch(body, exchange.headers):
             members = read_batch(body, exchange.headers, limit=self._max_batch)
             parts = await self._batches.admit(members, exchange, principal)

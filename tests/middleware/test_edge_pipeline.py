@@ -10,11 +10,13 @@ import anyio.lowlevel
 import pytest
 
 from mcpauth_middleware import JwtVerifier, McpAuthMiddleware, current_principal
+from tests.middleware.dpop_helpers import Prover
 from tests.middleware.edge_helpers import (
     HANDSHAKE_REVISIONS,
     RESOURCE,
     REVISIONS,
     Clock,
+    IssuerServer,
     Journal,
     RecordingApp,
     bearer,
@@ -26,9 +28,11 @@ from tests.middleware.edge_helpers import (
     post,
     protect,
 )
+from tests.middleware.test_tokens_introspection import Introspecting, active
+from tests.middleware.test_tokens_introspection import verifier as introspecting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx2
 
@@ -131,6 +135,55 @@ async def test_a_token_is_checked_before_the_body_is_read() -> None:
 
     assert wire.sent[0]["status"] == 401
     assert len(wire.events) == 1
+
+
+class SlowWire(Wire):
+    """One whose body comes in two pieces, long after one another."""
+
+    def __init__(self, body: bytes, clock: Clock, *, seconds: float, revoke: Callable[[], object]) -> None:
+        super().__init__(body_event(body[:1], more=True), body_event(body[1:]))
+        self.clock, self.seconds, self.revoke = clock, seconds, revoke
+
+    async def receive(self) -> Event:
+        if len(self.events) == 1:
+            self.clock.time += self.seconds
+            self.revoke()
+        return await super().receive()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_revoked", "status"),
+    [(1, True, 200), (11, False, 200), (11, True, 401), (600, False, 401)],
+)
+async def test_a_token_that_ends_while_the_body_comes_runs_nothing(
+    seconds: float, is_revoked: bool, status: int
+) -> None:
+    """RFC 6750 §3.1: who holds the body back must not run it after the token was revoked, or has expired."""
+    server, clock, app, journal = Introspecting({"opaque": active()}), Clock(), RecordingApp(), Journal()
+    guarded = protect(app, verifier=introspecting(server, clock=clock), audit=journal, now=clock)
+    headers, body = message("tools/list")
+    revoke = server.known.clear if is_revoked else list[object]
+    wire = SlowWire(body, clock, seconds=seconds, revoke=revoke)
+
+    await guarded(http_scope({**headers, **bearer("opaque")}), wire.receive, wire.send)
+
+    assert wire.sent[0]["status"] == status
+    assert app.bodies == ([body] if status == 200 else [])
+    assert [event["outcome"] for event in journal.events[-1:]] == ["ok" if status == 200 else "refused"]
+
+
+async def test_a_proof_is_not_used_twice_by_a_body_that_takes_its_time() -> None:
+    """RFC 9449 §11.1: it is good once, and was."""
+    clock, app, prover = Clock(), RecordingApp(), Prover()
+    keys = IssuerServer().client()
+    guarded = protect(app, verifier=None, http_client=keys, revocation="off", now=clock)
+    headers, body = message("tools/list")
+    wire = SlowWire(body, clock, seconds=90, revoke=list[object])
+
+    await guarded(http_scope({**headers, **prover.headers()}), wire.receive, wire.send)
+
+    assert wire.sent[0]["status"] == 200
+    assert app.bodies == [body]
 
 
 async def test_a_client_that_leaves_while_sending_gets_nothing_and_runs_nothing() -> None:
