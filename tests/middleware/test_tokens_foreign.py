@@ -87,6 +87,7 @@ def test_a_header_member_that_brings_a_key_cannot_be_described(member: str) -> N
         {"accepted_typ": ("application/logout+jwt",)},
         {"accepted_audiences": "api"},
         {"scope_claims": "scp"},
+        {"client_id_claims": "azp"},
         {"jwks_uri": "http://as.example/jwks"},
         {"introspection_endpoint": "/introspect"},
         {"issuer": "as.example"},
@@ -112,6 +113,7 @@ def test_a_wrong_description_is_refused_at_start(wrong: dict[str, Any]) -> None:
         {"token_use": "id"},
         {"typ": "Bearer", "token_use": "id"},
         {"scope": None},
+        {"client_id": None},
     ],
 )
 @pytest.mark.parametrize("typ", ["JWT", None])
@@ -122,6 +124,28 @@ async def test_an_id_token_is_no_access_token_where_it_can_be_told(
     server = AuthorizationServer(ISSUER, accepted_typ=("at+jwt", "JWT", None))
 
     assert await refusal(server, untyped(claims(**marks), typ)) == "not_an_access_token"
+
+
+async def test_roles_in_an_id_token_of_entra_are_no_scopes() -> None:
+    """An API and its client may be one registration: then the ID token is for the API's audience as well."""
+    server, _ = _entra()
+    payload = {
+        "aud": "api-guid",
+        "iss": server.issuer,
+        "iat": NOW,
+        "nbf": NOW,
+        "exp": NOW + 60,
+        "oid": "oid",
+        "preferred_username": "user@example.com",
+        "roles": ["files:read"],
+        "sub": "user-1",
+        "ver": "2.0",
+    }
+
+    assert await refusal(server, untyped(payload, "JWT")) == "not_an_access_token"
+    own = await verifier(server).verify(untyped({**payload, "azp": "daemon"}, "JWT"))
+    assert own.client_id == "daemon"
+    assert own.scopes == {"files:read"}
 
 
 async def test_a_kind_that_the_token_itself_states_counts_more_than_its_other_claims() -> None:

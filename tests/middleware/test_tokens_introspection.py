@@ -121,6 +121,13 @@ async def test_an_opaque_token_is_what_the_authorization_server_says() -> None:
         (active(sub=None, client_id=None), "sub"),
         (active(scope=["a"]), "scope"),
         (active(cnf={"jkt": "x"}), "bound_to_a_key"),
+        (active(token_use="refresh_token"), "not_an_access_token"),  # as Hydra says it
+        (active(typ="Refresh"), "not_an_access_token"),  # as Keycloak does
+        (active(typ="ID"), "not_an_access_token"),
+        (active(token_type="refresh_token"), "not_an_access_token"),
+        (active(token_type="Refresh"), "not_an_access_token"),
+        (active(token_type=["Bearer"]), "not_an_access_token"),
+        (active(token_type="DPoP"), "bound_in_another_way"),
     ],
 )
 async def test_an_answer_that_does_not_make_the_token_good_for_here_is_a_refusal(
@@ -130,6 +137,22 @@ async def test_an_answer_that_does_not_make_the_token_good_for_here_is_a_refusal
     with pytest.raises(InvalidToken) as raised:
         await verifier(Introspecting({"opaque": answer})).verify("opaque")
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"token_type": "Bearer", "token_use": "access_token"},
+        {"token_type": "bearer", "typ": "Bearer"},
+        {"token_type": "access_token"},
+        {"token_type": ""},
+        {"token_type": None},
+    ],
+)
+async def test_an_access_token_may_be_called_so(kind: dict[str, Any]) -> None:
+    """RFC 7662 §2.2, and what servers make of it."""
+    server = Introspecting({"opaque": {**active(), **kind}})
+    assert (await verifier(server).verify("opaque")).subject == "user-1"
 
 
 async def test_a_client_that_acts_for_itself_needs_no_sub() -> None:

@@ -22,6 +22,7 @@ ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105  a media type, RFC 9068 §2.1
 NEVER_ACCEPTED = frozenset({"b64", "crit", "jku", "jwk", "x5c", "x5u"})
 """Header members by which a token brings its own key or its own rules (RFC 8725 §3.10, RFC 7515 §4.1.11)."""
 
+_LISTS = ("accepted_typ", "accepted_audiences", "extra_header_members", "scope_claims", "client_id_claims")
 _OTHER_TOKENS = frozenset(
     {"dpop+jwt", "id_token+jwt", "logout+jwt", "oauth-authz-req+jwt", "oauth-id-jag+jwt", "secevent+jwt"}
 )
@@ -59,7 +60,7 @@ class AuthorizationServer:
     def __post_init__(self) -> None:
         with naming("issuer"):
             check_issuer(self.issuer)
-        for name in ("accepted_typ", "accepted_audiences", "extra_header_members", "scope_claims"):
+        for name in _LISTS:
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}: give a list, [{getattr(self, name)!r}]")  # noqa: TRY004  as options do
         _check_typ(self.accepted_typ)

@@ -26,8 +26,9 @@ _MAX_TIME = 2**53
 
 # OpenID Connect Core 1.0 §2, §3.3.2.11: what an ID token has and an access token has no use for.
 _ID_TOKEN_CLAIMS = frozenset({"at_hash", "c_hash", "nonce", "s_hash"})
-# Keycloak and Cognito say in a claim of the token what it is.
-_KIND_CLAIMS = {"typ": frozenset({"bearer", "dpop"}), "token_use": frozenset({"access"})}
+# Keycloak, Cognito and Hydra say in a claim of the token, or of the answer about it, what it is.
+_KIND_CLAIMS = {"typ": frozenset({"bearer", "dpop"}), "token_use": frozenset({"access", "access_token"})}
+_TOKEN_TYPES = frozenset({"access_token", "bearer", "dpop"})
 
 
 def check_audience(claims: Mapping[str, Any], accepted: Collection[str]) -> None:
@@ -51,16 +52,32 @@ def check_times(claims: Mapping[str, Any], now: float) -> None:
 
 def check_is_access_token(claims: Mapping[str, Any], server: AuthorizationServer) -> None:
     """Refuse what can be told to be another token, of a server whose `typ` does not tell (RFC 8725 §3.12)."""
-    known = [name for name in _KIND_CLAIMS if name in claims]
-    if any(str(claims[name]).lower() not in _KIND_CLAIMS[name] for name in known):
-        raise InvalidToken("not_an_access_token")
-    if known:
+    if _says_its_kind(claims):
         return
     if "events" in claims or not _ID_TOKEN_CLAIMS.isdisjoint(claims):
         raise InvalidToken("not_an_access_token")
-    # An ID token authorizes nothing, so it has no scopes.
-    if not any(name in claims for name in server.scope_claims):
+    # An ID token authorizes nobody: it has no scopes, and where it has roles (Entra) it names no client.
+    for names in (server.scope_claims, server.client_id_claims):
+        if not any(name in claims for name in names):
+            raise InvalidToken("not_an_access_token")
+
+
+def check_told_kind(answer: Mapping[str, Any]) -> None:
+    """Refuse what is told to be another token: introspection knows refresh tokens too (RFC 7662 §2.1)."""
+    _says_its_kind(answer)
+    kind = str(answer.get("token_type") or "bearer").lower()
+    if kind not in _TOKEN_TYPES:
         raise InvalidToken("not_an_access_token")
+    # RFC 9449 §6.2 has the key in the same answer.
+    if kind == "dpop" and "cnf" not in answer:
+        raise InvalidToken("bound_in_another_way")
+
+
+def _says_its_kind(claims: Mapping[str, Any]) -> bool:
+    known = [name for name in _KIND_CLAIMS if name in claims]
+    if any(str(claims[name]).lower() not in _KIND_CLAIMS[name] for name in known):
+        raise InvalidToken("not_an_access_token")
+    return bool(known)
 
 
 def principal_of(claims: Mapping[str, Any], server: AuthorizationServer, *, resource: str) -> Principal:

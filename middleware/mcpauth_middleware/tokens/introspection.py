@@ -118,6 +118,7 @@ class IntrospectionVerifier:
             raise InvalidToken("inactive")
         if claims.get("iss", self._server.issuer) != self._server.issuer:
             raise InvalidToken("issuer")
+        rules.check_told_kind(claims)
         # §2.2 lets the server leave these out; without them nobody could tell for whom and for how long.
         rules.check_audience(claims, self._audiences)
         rules.check_times(claims, self._now())
