@@ -16,7 +16,7 @@ from mcpauth_middleware.errors import naming
 from mcpauth_middleware.limits import RateLimit
 from mcpauth_middleware.policy import Policy
 from mcpauth_middleware.resource import canonical_resource, is_loopback_host
-from mcpauth_middleware.tokens.authorization_server import AuthorizationServer
+from mcpauth_middleware.tokens.authorization_server import AuthorizationServer, distinct
 from mcpauth_middleware.tokens.discovery import check_issuer
 from mcpauth_middleware.tokens.dpop import DpopMode
 
@@ -49,7 +49,9 @@ def authorization_servers(
         for server in servers:
             if isinstance(server, str):
                 check_issuer(server)
-        return tuple(AuthorizationServer(server) if isinstance(server, str) else server for server in servers)
+        return distinct(
+            AuthorizationServer(server) if isinstance(server, str) else server for server in servers
+        )
 
 
 def checked_policy(policy: Policy) -> Policy:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from mcpauth_middleware import InvalidToken, JwtVerifier
+from mcpauth_middleware import AuthorizationServer, InvalidToken, JwtVerifier
 from tests.middleware.edge_helpers import (
     ED25519_KEY,
     ES256_KEY,
@@ -23,9 +23,11 @@ from tests.middleware.edge_helpers import (
     Clock,
     IssuerServer,
     PrivateKey,
+    RecordingApp,
     b64,
     claims,
     mint,
+    protect,
     public_jwk,
 )
 
@@ -345,6 +347,16 @@ def test_an_issuer_that_cannot_be_one_is_refused_at_start(issuers: list[str]) ->
     """RFC 8414 §2."""
     with pytest.raises(ValueError, match=r"^issuers: "):
         JwtVerifier(resource=RESOURCE, issuers=issuers)
+
+
+def test_an_issuer_is_described_once() -> None:
+    """Of two descriptions one would count, and nobody could tell which."""
+    twice: list[str | AuthorizationServer] = [ISSUER, AuthorizationServer(ISSUER, accepted_typ=("JWT",))]
+
+    with pytest.raises(ValueError, match=r"^issuers: describe each issuer once"):
+        JwtVerifier(resource=RESOURCE, issuers=twice)
+    with pytest.raises(ValueError, match=r"^authorization_servers: describe each issuer once"):
+        protect(RecordingApp(), authorization_servers=twice, verifier=None)
 
 
 def test_a_resource_that_cannot_be_one_is_refused_at_start() -> None:

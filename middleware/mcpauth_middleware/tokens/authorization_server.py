@@ -13,7 +13,7 @@ from mcpauth_middleware.errors import naming
 from mcpauth_middleware.tokens.discovery import check_issuer, check_url
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from mcpauth_middleware.tokens.client_credentials import ClientCredentials
 
@@ -112,6 +112,20 @@ class AuthorizationServer:
             scope_claims=("scp",),
             client_id_claims=("cid",),
         )
+
+
+def distinct(servers: Iterable[AuthorizationServer]) -> tuple[AuthorizationServer, ...]:
+    """The servers, each described once: of two descriptions the laxer one could be the one that counts.
+
+    Raises:
+        ValueError: two have the same issuer.
+    """
+    described: dict[str, AuthorizationServer] = {}
+    for server in servers:
+        if server.issuer in described:
+            raise ValueError(f"describe each issuer once ({server.issuer!r} is there twice)")
+        described[server.issuer] = server
+    return tuple(described.values())
 
 
 def media_type(typ: str) -> str:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from mcpauth_middleware.errors import InvalidToken, naming
 from mcpauth_middleware.resource import canonical_resource
 from mcpauth_middleware.tokens import claims as rules
-from mcpauth_middleware.tokens.authorization_server import ACCESS_TOKEN_TYP, AuthorizationServer, media_type
+from mcpauth_middleware.tokens.authorization_server import (
+    ACCESS_TOKEN_TYP,
+    AuthorizationServer,
+    distinct,
+    media_type,
+)
 from mcpauth_middleware.tokens.compact import read_compact
 from mcpauth_middleware.tokens.fetch import fetch_json
 from mcpauth_middleware.tokens.issuer import Issuer
@@ -64,10 +69,10 @@ class JwtVerifier:
         with naming("resource"):
             self._resource = canonical_resource(resource)
         with naming("issuers"):
-            servers = [
+            servers = distinct(
                 AuthorizationServer(given, accepted_typ=accepted_typ) if isinstance(given, str) else given
                 for given in issuers
-            ]
+            )
             self._accepted = {
                 server.issuer: _Accepted(
                     replace(
