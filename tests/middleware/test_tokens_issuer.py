@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mcpauth_middleware import InvalidToken, IssuerUnavailable, JwtVerifier
 from mcpauth_middleware.tokens import fetch
 from mcpauth_middleware.tokens.discovery import metadata_urls
+from mcpauth_middleware.tokens.jwks import keys_of
 from tests.middleware.edge_helpers import (
     ED25519_KEY,
     ES256_KEY,
@@ -22,6 +23,7 @@ from tests.middleware.edge_helpers import (
     RSA_KEY,
     Clock,
     IssuerServer,
+    b64,
     claims,
     client_of,
     mint,
@@ -408,6 +410,15 @@ async def test_short_rsa_keys_are_not_used() -> None:
     short = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  to be refused
     with pytest.raises(InvalidToken):
         await verifier(_set_of(public_jwk(short, kid="k1"))).verify(mint(key=short, alg="RS256"))
+
+
+@pytest.mark.parametrize("member", [{"n": b64(b"\xff" * 1025)}, {"e": b64(b"\xff" * 255)}])
+def test_an_rsa_key_that_takes_long_to_verify_with_is_not_used(member: dict[str, str]) -> None:
+    """RFC 7517 §5: a token that names no key is tried with each, and anyone can send one."""
+    jwk = public_jwk(RSA_KEY)
+
+    assert len(list(keys_of(jwk))) == 2
+    assert not list(keys_of({**jwk, **member}))
 
 
 async def test_two_keys_with_one_kid_are_both_tried() -> None:

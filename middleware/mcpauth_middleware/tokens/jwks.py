@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
@@ -35,6 +36,8 @@ _ALGORITHMS_OF = {
 # Private members of a set that was published by mistake are not even looked at.
 _PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 _MIN_RSA_BITS = 2048  # RFC 7518 §3.3
+# Far above what is in use. Beyond, anyone can have milliseconds of work done for each key, without a token.
+_MAX_RSA_BITS, _MAX_RSA_EXPONENT = 8192, 2**32
 
 
 class VerificationKey(NamedTuple):
@@ -103,9 +106,14 @@ def keys_of(jwk: dict[str, Any]) -> Iterator[VerificationKey]:
             check = check_of(key, algorithm)
         except (PyJWTError, ValueError, TypeError):
             return
-        # A short RSA key can be computed back from its public half.
-        if jwk["kty"] != "RSA" or key.key_size >= _MIN_RSA_BITS:
+        if not isinstance(key, RSAPublicKey) or _is_sound(key):
             yield VerificationKey(kid if isinstance(kid, str) else None, algorithm, check)
+
+
+def _is_sound(key: RSAPublicKey) -> bool:
+    # A short one can be computed back from its public half.
+    size, exponent = key.key_size, key.public_numbers().e
+    return _MIN_RSA_BITS <= size <= _MAX_RSA_BITS and exponent <= _MAX_RSA_EXPONENT
 
 
 def _algorithms_of(jwk: Mapping[str, Any]) -> Sequence[str]:
