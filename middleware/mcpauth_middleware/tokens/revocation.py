@@ -52,14 +52,18 @@ class Pace:
 
 
 class RevocationList:
-    """What one authorization server has revoked. `changed` is called when there is more of it."""
+    """What one authorization server has revoked.
+
+    `heard` is called after each answer while something is: what a request that was checked just before began
+    is found after the next one.
+    """
 
     def __init__(
         self,
         issuer: str,
         *,
         required: bool,
-        changed: Callable[[], None],
+        heard: Callable[[], None],
         in_use: Callable[[], bool],
         background: Background,
         now: Callable[[], float],
@@ -68,7 +72,7 @@ class RevocationList:
     ) -> None:
         self._issuer = issuer
         self._required = required
-        self._changed = changed
+        self._heard = heard
         self._in_use = in_use
         self._now = now
         self._http_client = http_client
@@ -130,6 +134,8 @@ class RevocationList:
         else:
             self._heard_at = self._now()
             self._is_silent = False
+            if self._revoked:
+                self._heard()
 
     async def _discover(self) -> str | None:
         async def fetch(url: str) -> Mapping[str, Any]:
@@ -157,12 +163,8 @@ class RevocationList:
             return
         if answer.status != _OK:
             raise FetchFailed(f"{url}: status {answer.status}")
-        revoked = _entries(answer.document())
+        self._revoked = _entries(answer.document())
         self._etag = answer.headers.get("etag")
-        has_more = not revoked <= self._revoked
-        self._revoked = revoked
-        if has_more:
-            self._changed()
 
 
 def _entries(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
