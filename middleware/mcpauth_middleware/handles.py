@@ -117,7 +117,9 @@ class StateHandles:
 
 def _digest(owner: Principal) -> bytes:
     # Each by itself, so that no two pairs of issuer and subject give the same.
-    parts = (hashlib.sha256(part.encode()).digest() for part in (owner.issuer, owner.subject))
+    parts = (
+        hashlib.sha256(part.encode(errors="surrogatepass")).digest() for part in (owner.issuer, owner.subject)
+    )
     return hashlib.sha256(b"".join(parts)).digest()
 
 

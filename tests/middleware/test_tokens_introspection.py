@@ -19,8 +19,10 @@ from mcpauth_middleware import (
     InvalidToken,
     IssuerUnavailable,
     JwtVerifier,
+    StateHandles,
 )
 from mcpauth_middleware.tokens.accepted import AcceptedTokens
+from mcpauth_middleware.tokens.fetch import JsonAnswer, JsonRequest
 from tests.authorization_server import grants_helpers
 from tests.middleware.dpop_helpers import Prover
 from tests.middleware.edge_helpers import (
@@ -185,6 +187,8 @@ async def test_no_secret_and_no_token_is_logged_or_shown(caplog: pytest.LogCaptu
     for hidden in ("the-token", "s3cr"):
         assert hidden not in caplog.text
         assert hidden not in repr(server_with())
+        assert hidden not in repr(JsonRequest("https://as.example", form={"token": hidden}))
+        assert hidden not in repr(JsonAnswer("https://as.example", 200, {}, hidden.encode()))
 
 
 async def test_answers_hold_for_ten_seconds_both_good_and_bad() -> None:
@@ -347,6 +351,27 @@ async def test_a_bound_opaque_token_needs_its_proof() -> None:
 
     assert (await post(http, "tools/list", headers=bearer("opaque"))).status_code == 401
     assert (await post(http, "tools/list", headers=prover.headers("opaque"))).status_code == 200
+
+
+async def test_lone_surrogates_in_an_answer_are_no_error_of_this_server() -> None:
+    """RFC 8259 §8.2: what a client was called at the authorization server may come back like that."""
+    answer = active(sub="ada\ud800", cnf={"jkt": "\ud800"})
+    server = Introspecting({"opaque": answer})
+    middleware = protect(
+        RecordingApp(),
+        verifier=None,
+        authorization_servers=[server_with()],
+        revocation="off",
+        http_client=client_of(server),
+    )
+
+    refused = await post(client_of(middleware), "tools/list", headers=Prover().headers("opaque"))
+    assert (refused.status_code, refused.json()["error"]) == (401, "invalid_token")
+
+    del answer["cnf"]
+    ada, handles = await verifier(server).verify("opaque"), StateHandles()
+    handle = handles.mint(ada)
+    assert handles.check(handle.value, ada) == handle
 
 
 def test_two_servers_with_opaque_tokens_cannot_be_told_apart() -> None:

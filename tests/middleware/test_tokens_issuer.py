@@ -88,6 +88,9 @@ async def test_a_document_that_is_not_this_issuers_metadata_is_passed_over(docum
     [
         "http://as.example/jwks",
         "http://127.0.0.1/jwks",
+        "https://127.0.0.1/jwks",
+        "https://localhost:8443/jwks",
+        "https://[::1]/jwks",
         "file:///etc/passwd",
         "/jwks",
         None,
@@ -96,7 +99,7 @@ async def test_a_document_that_is_not_this_issuers_metadata_is_passed_over(docum
     ],
 )
 async def test_keys_are_fetched_over_https_only(jwks_uri: object) -> None:
-    """RFC 8414 §2: `jwks_uri` is an https URL; loopback is for an issuer on loopback."""
+    """RFC 8414 §2: `jwks_uri` is an https URL; loopback, be it by https, is for an issuer on loopback."""
     server = IssuerServer()
     server.documents[AS_METADATA]["jwks_uri"] = jwks_uri
 

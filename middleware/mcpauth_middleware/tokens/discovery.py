@@ -75,8 +75,8 @@ class Metadata:
         except ValueError as error:
             raise FetchFailed(f"{self.issuer}: {member} {error}") from None
         # A document from the net must not point the server at its own loopback interface.
-        if urlsplit(url).scheme != "https" and not (_is_loopback(url) and _is_loopback(self.issuer)):
-            raise FetchFailed(f"{self.issuer}: {member} must be https (got {url!r})")
+        if not is_safe(url) or (_is_loopback(url) and not _is_loopback(self.issuer)):
+            raise FetchFailed(f"{self.issuer}: {member} must be https, elsewhere (got {url!r})")
         return url
 
 

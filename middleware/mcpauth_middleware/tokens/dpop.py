@@ -94,6 +94,6 @@ def _bound_key(principal: Principal) -> str:
     members = cast("dict[str, object]", confirmation) if isinstance(confirmation, dict) else {}
     key = members.get("jkt")
     # RFC 7800 §3.1: another way of confirmation is another proof, which nobody has looked at.
-    if not isinstance(key, str) or members.keys() != {"jkt"}:
+    if not isinstance(key, str) or not key.isascii() or members.keys() != {"jkt"}:
         raise InvalidToken("bound_in_another_way")
     return key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
@@ -53,12 +53,12 @@ class JsonRequest:
 
 @dataclass(frozen=True, slots=True)
 class JsonAnswer:
-    """What came. `body` is not parsed yet: not every status comes with a document."""
+    """What came. `body` is not parsed yet, since not every status comes with a document, and not shown."""
 
     url: str
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)
 
     def document(self) -> dict[str, Any]:
         """The JSON object that came.
