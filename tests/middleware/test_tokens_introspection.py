@@ -213,6 +213,18 @@ async def test_answers_hold_for_ten_seconds_both_good_and_bad() -> None:
         await subject.verify("opaque")
 
 
+async def test_an_answer_does_not_hold_longer_when_the_clock_is_set_back() -> None:
+    """Ten seconds are ten seconds."""
+    server, clock = Introspecting({"opaque": active(iat=None)}), Clock()
+    subject = verifier(server, clock=clock)
+    await subject.verify("opaque")
+
+    server.known.clear()
+    clock.time -= 3600
+    with pytest.raises(InvalidToken):
+        await subject.verify("opaque")
+
+
 async def test_many_requests_with_one_token_ask_once_even_if_the_first_goes_away() -> None:
     """One question, whoever waits for its answer."""
     server = Introspecting({"opaque": active()}, go_on=anyio.Event())

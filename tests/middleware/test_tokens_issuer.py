@@ -190,6 +190,24 @@ async def test_keys_at_hand_outlive_an_outage_for_a_day() -> None:
         await subject.verify(mint(claims(exp=int(clock.time) + 600)))
 
 
+async def test_a_clock_that_is_set_back_keeps_no_key_and_no_failure() -> None:
+    """What happened an hour ahead of now is not news for an hour."""
+    server, clock = IssuerServer(), Clock()
+    subject, good = verifier(server, clock=clock), mint(claims(iat=None))
+    server.status = 503
+    with pytest.raises(IssuerUnavailable):
+        await subject.verify(good)
+
+    server.status = None
+    clock.time -= 3600
+    assert (await subject.verify(good)).subject == "user-1"
+
+    server.publish(public_jwk(ED25519_KEY, kid="k2"))
+    clock.time -= 3600
+    with pytest.raises(InvalidToken):
+        await subject.verify(good)
+
+
 async def test_a_withdrawn_key_is_refused_after_ten_minutes() -> None:
     """The longest that a key lives on after its issuer took it back."""
     server, clock = IssuerServer(), Clock()

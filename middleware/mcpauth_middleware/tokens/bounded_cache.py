@@ -18,28 +18,30 @@ class BoundedCache(Generic[V]):
         self._max_entries = max_entries
         self._now = now
         # In the order of their last use.
-        self._entries: OrderedDict[bytes, tuple[float, V]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[float, float, V]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._entries)
 
     def get(self, key: bytes) -> V | None:
-        """The value, until its time has come."""
+        """The value, until its time has come, or until the clock is set back to before it was put."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry[0] <= self._now():
+        since, until, value = entry
+        if not since <= self._now() < until:
             del self._entries[key]
             return None
         self._entries.move_to_end(key)
-        return entry[1]
+        return value
 
     def put(self, key: bytes, value: V, *, until: float) -> None:
         """Keep a value until a moment, in place of what is there."""
-        if until <= self._now():
+        now = self._now()
+        if until <= now:
             return
-        self._entries[key] = (until, value)
+        self._entries[key] = (now, until, value)
         self._entries.move_to_end(key)
         if len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)

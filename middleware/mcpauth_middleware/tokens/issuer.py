@@ -73,7 +73,7 @@ class Issuer:
         Raises:
             IssuerUnavailable: that cannot be told, since the issuer cannot be asked.
         """
-        if self.keys is not None and self._now() - self._fetched_at < RENEW_SECONDS:
+        if self.keys is not None and self._age(self._fetched_at) < RENEW_SECONDS:
             keys = self.keys
         else:
             keys = await self._current()
@@ -82,7 +82,7 @@ class Issuer:
         return (await self._newer_than(keys)).find(kid, algorithm)
 
     async def _current(self) -> KeySet:
-        age = self._now() - self._fetched_at
+        age = self._age(self._fetched_at)
         if age >= RENEW_SECONDS and not self._is_pausing():
             # Older keys are good enough while somebody else is already asking for new ones.
             others_ask = self._refreshing.is_running and age < STALE_SECONDS
@@ -92,7 +92,7 @@ class Issuer:
         return self._usable()
 
     async def _newer_than(self, known: KeySet) -> KeySet:
-        asked = self._now() - self._asked_for_unknown_kid_at < UNKNOWN_KID_SECONDS
+        asked = self._age(self._asked_for_unknown_kid_at) < UNKNOWN_KID_SECONDS
         if self.keys is known and not asked and not self._is_pausing():
             self._asked_for_unknown_kid_at = self._now()
             await self._refreshing.wait()
@@ -121,10 +121,14 @@ class Issuer:
             self._last_fetch_failed = False
 
     def _is_pausing(self) -> bool:
-        return self._now() - self._failed_at < RETRY_SECONDS
+        return self._age(self._failed_at) < RETRY_SECONDS
+
+    def _age(self, moment: float) -> float:
+        # Of a clock that was set back, too: what was fetched "later" than now is as old as if it was earlier.
+        return abs(self._now() - moment)
 
     def _usable(self) -> KeySet:
-        if self.keys is None or self._now() - self._fetched_at >= STALE_SECONDS:
+        if self.keys is None or self._age(self._fetched_at) >= STALE_SECONDS:
             raise self._unavailable()
         return self.keys
 

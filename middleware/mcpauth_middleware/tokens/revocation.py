@@ -102,7 +102,7 @@ class RevocationList:
                 self._following.start()
         if self._revoked and self.has_revoked(principal):
             raise InvalidToken("revoked")
-        if self._required and self._now() - self._heard_at > self._pace.silence:
+        if self._required and abs(self._now() - self._heard_at) > self._pace.silence:
             raise Unavailable("revocation_unknown", retry_after=math.ceil(self._pace.retry))
 
     def has_revoked(self, principal: Principal) -> bool:
