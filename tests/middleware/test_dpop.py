@@ -29,6 +29,7 @@ from tests.middleware.edge_helpers import (
     post,
     protect,
 )
+from tests.middleware.test_edge_pipeline import Wire, body_event, http_scope
 
 if TYPE_CHECKING:
     import httpx2
@@ -252,6 +253,29 @@ async def test_the_address_is_the_public_one_whatever_the_proxy_made_of_the_path
     headers = PROVER.headers(token, htu="https://rs.example/api/mcp")
 
     assert (await subject.post(headers, path="/mcp")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "htu"),
+    [
+        (b".evil.example/mcp", "https://rs.example.evil.example/mcp"),
+        (b":444/mcp", "https://rs.example:444/mcp"),
+        (b"https://evil.example/mcp", "https://evil.example/mcp"),
+    ],
+)
+async def test_a_request_target_without_a_slash_does_not_make_a_proof_for_another_host_good(
+    target: bytes, htu: str
+) -> None:
+    """RFC 9449 §4.3 (9); RFC 9112 §3.2 for what may stand there."""
+    app, (headers, body) = RecordingApp(), message("tools/list")
+    guarded = protect(app, verifier=None, http_client=IssuerServer().client(), revocation="off")
+    wire = Wire(body_event(body))
+    scope = http_scope({**headers, **PROVER.headers(htu=htu)})
+
+    await guarded({**scope, "path": target.decode(), "raw_path": target}, wire.receive, wire.send)
+
+    assert wire.sent[0]["status"] == 401
+    assert not app.scopes
 
 
 async def test_the_challenge_is_bearer_first_then_dpop() -> None:

@@ -82,7 +82,9 @@ class DpopBinding:
         """Where the request may have been sent to: a proxy may have changed the path of the resource."""
         raw: bytes | None = exchange.scope.get("raw_path")
         path = raw.decode("latin-1") if raw else quote(exchange.scope["path"])
-        return self._resource, without_query(f"{self._origin}{path}") or self._resource
+        # A request target of another form (RFC 9112 §3.2) would go on with the name of the host.
+        sent_to = without_query(f"{self._origin}{path}") if path.startswith("/") else None
+        return self._resource, sent_to or self._resource
 
     def _check_first_use(self, proof: Proof) -> None:
         if not self._seen.is_first(proof.key, proof.token_id, until=proof.ends_at):
