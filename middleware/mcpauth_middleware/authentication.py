@@ -8,7 +8,7 @@ from mcpauth_middleware.bearer import read_credentials
 from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken, UseDpopNonce
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mcpauth_middleware.asgi import ASGIApp, Event, Receive, Scope, Send
     from mcpauth_middleware.background import Background
@@ -36,8 +36,10 @@ class Authentication:
         streams: OpenStreams,
         background: Background,
         upstream: TokenExchange | None = None,
+        asks_about: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._verifier = verifier
+        self._asks_about = asks_about
         self._dpop = dpop
         self._revocation_lists = revocation_lists
         self._failures = failures
@@ -53,8 +55,12 @@ class Authentication:
             RateLimited: the same, once too often from this address.
             Unavailable: it cannot be told now.
         """
+        is_counted = False
         try:
             credentials = self._credentials(exchange)
+            if is_counted := self._asks_about(credentials.token):
+                # Before, or whoever invents tokens could have the authorization server asked without end.
+                await self._failures.count(exchange.address)
             principal = await self._verifier.verify(credentials.token)
             if not again:
                 self._dpop.check(credentials, principal, exchange)
@@ -63,7 +69,8 @@ class Authentication:
         except UseDpopNonce:
             raise  # no failure: the client could not know the nonce
         except (MissingToken, InvalidToken, InvalidRequest):
-            await self._failures.count(exchange.address)
+            if not is_counted:
+                await self._failures.count(exchange.address)
             raise
         if self._upstream is not None:
             self._upstream.keep(principal, credentials.token)

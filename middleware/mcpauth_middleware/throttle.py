@@ -1,7 +1,8 @@
 """Failed authentications by address, counted with GCRA: those beyond a generous rate get 429 (RFC 6585 §4).
 
 Nothing of this touches a valid token: a whole office behind one address must not suffer for one client that
-runs in circles. It keeps such a client, or somebody who tries, from filling the journal.
+runs in circles. It keeps such a client, or somebody who tries, from filling the journal. Only an opaque token
+that is new is counted before it is known to be valid, since it is by the asking that others would suffer.
 """
 
 from __future__ import annotations

@@ -272,6 +272,39 @@ async def test_a_flood_of_invented_tokens_does_not_reach_the_authorization_serve
     assert len(server.asked) == 100
 
 
+async def test_invented_tokens_beyond_the_rate_of_their_address_are_not_asked_about() -> None:
+    """RFC 7662 §4: asked without end, the server would have no time for the tokens of others."""
+    server, app, clock = Introspecting({"known": active(), "new": active()}), RecordingApp(), Clock()
+    middleware = protect(
+        app,
+        verifier=None,
+        authorization_servers=[
+            server_with(),
+            AuthorizationServer("https://other.example", jwks_uri=f"{ISSUER}/jwks"),
+        ],
+        revocation="off",
+        http_client=client_of(server),
+        failed_authentications="5/minute",
+        now=clock,
+    )
+
+    async def statuses(*tokens: str, address: str = "192.0.2.7") -> list[int]:
+        http = client_of(middleware, address=address)
+        return [(await post(http, "tools/list", headers=bearer(token))).status_code for token in tokens]
+
+    assert await statuses("known") == [200]
+    assert await statuses(*(f"invented-{number}" for number in range(6))) == [401] * 4 + [429] * 2
+    assert server.asked == ["known", *(f"invented-{number}" for number in range(4))]
+
+    clock.time += 11  # "known" has to be asked about again, and may be
+    assert await statuses("known", "new", "known") == [200, 429, 200]
+    assert await statuses("new", address="198.51.100.1") == [200]
+    signed = mint(claims(iss="https://other.example"))
+    assert await statuses(signed, signed) == [200, 200]  # nobody is asked about those
+    assert await statuses(mint()) == [429]
+    assert server.asked[5:] == ["known", "new"]
+
+
 async def test_the_endpoint_can_be_configured_and_must_be_https() -> None:
     """RFC 7662 §4: tokens and secrets travel to it."""
     server = Introspecting({"opaque": active()})

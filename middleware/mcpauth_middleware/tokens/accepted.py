@@ -56,6 +56,16 @@ class AcceptedTokens:
             return await issuer.verify(token)
         return await self._signed(token, jws)
 
+    def asks_about(self, token: str) -> bool:
+        """Whether an authorization server would be asked, and did not call the token good lately."""
+        if not self._introspection or (self._verified is not None and self._verified.find(token) is not None):
+            return False
+        try:
+            issuer = str(read_compact(token).claims.get("iss"))
+        except InvalidToken:
+            return any(asked.asks_about(token) for asked in self._introspection.values())
+        return issuer in self._introspection and self._introspection[issuer].asks_about(token)
+
     async def _signed(self, token: str, jws: CompactJws) -> Principal:
         if self._jwt is None:
             raise InvalidToken("issuer")

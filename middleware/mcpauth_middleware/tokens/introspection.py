@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mcpauth_middleware.tokens.authorization_server import AuthorizationServer
 
 MAX_CACHE_SECONDS = 10.0
+LATELY_SECONDS = 600.0
+"""So long a token that was good is not one that somebody may have invented."""
 MAX_ENTRIES = 10_000
 MAX_QUESTIONS = 100
 """Anyone can send what might be a token: the authorization server is not asked about more at a time."""
@@ -75,6 +77,7 @@ class IntrospectionVerifier:
         self._good: BoundedCache[Principal] = BoundedCache(max_entries=MAX_ENTRIES, now=now)
         # Apart, so that a flood of invented tokens does not drive out the good ones.
         self._bad: BoundedCache[str] = BoundedCache(max_entries=MAX_ENTRIES, now=now)
+        self._lately: BoundedCache[bytes] = BoundedCache(max_entries=MAX_ENTRIES, now=now)
         self._questions: SharedCalls[Principal | str] = SharedCalls(
             background or Background(), max_calls=MAX_QUESTIONS
         )
@@ -90,6 +93,11 @@ class IntrospectionVerifier:
         if isinstance(verdict, str):
             raise InvalidToken(verdict)
         return verdict
+
+    def asks_about(self, token: str) -> bool:
+        """Whether the authorization server would be asked, and did not call the token good lately."""
+        key = digest(token)
+        return self._lately.get(key) is None and self._bad.get(key) is None
 
     async def _ask(self, key: bytes, token: str) -> Principal | str:
         try:
@@ -110,6 +118,7 @@ class IntrospectionVerifier:
             self._bad.put(key, refused.reason, until=until)
             return refused.reason
         self._good.put(key, principal, until=min(until, principal.expires_at))
+        self._lately.put(key, key, until=self._now() + LATELY_SECONDS)
         return principal
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:

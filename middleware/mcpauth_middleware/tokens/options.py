@@ -68,14 +68,16 @@ def authentication(options: TokenOptions) -> Authentication:
 
     streams = OpenStreams(background=background, now=options.now, is_revoked=is_revoked)
     lists.update(_revocation_lists(options, streams, background))
+    verifier = _verifier(options, background)
     return Authentication(
-        _verifier(options, background),
+        verifier,
         dpop=_binding(options),
         revocation_lists=lists,
         failures=_failures(options),
         streams=streams,
         background=background,
         upstream=options.upstream,
+        asks_about=_asks_about(verifier),
     )
 
 
@@ -126,6 +128,12 @@ def _verifier(options: TokenOptions, background: Background) -> TokenVerifier:
     lifetime = options.verified_token_lifetime.total_seconds()
     verified = VerifiedTokens(generation=jwt.generation, now=options.now, lifetime=lifetime)
     return AcceptedTokens(jwt, introspection=asked, verified=verified if lifetime else None)
+
+
+def _asks_about(verifier: TokenVerifier) -> Callable[[str], bool]:
+    if isinstance(verifier, AcceptedTokens | IntrospectionVerifier):
+        return verifier.asks_about
+    return lambda _: False
 
 
 def _binding(options: TokenOptions) -> DpopBinding:
