@@ -7,6 +7,7 @@ for one that is for the other resource, names this server as the one who acts, a
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 import weakref
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ MAX_LIFETIME_SECONDS = 2**31
 DEADLINE_SECONDS = 10.0
 
 _OK = 200
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+"""RFC 6749 §A.12, without the space: it goes into a header."""
 
 
 class UpstreamRefused(Exception):
@@ -217,8 +220,10 @@ def _refusal(answer: JsonAnswer) -> Exception:
 def _granted(document: Mapping[str, Any], resource: str, subject_token: str, *, now: float) -> UpstreamToken:
     value, lifetime = document.get("access_token"), document.get("expires_in", 0)
     kind, scheme = document.get("issued_token_type", ACCESS_TOKEN), document.get("token_type")
-    if not isinstance(value, str) or not value or kind != ACCESS_TOKEN or str(scheme).lower() != "bearer":
+    if kind != ACCESS_TOKEN or str(scheme).lower() != "bearer":
         raise FetchFailed("the answer has no bearer access token")
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise FetchFailed("the answer's access_token cannot be a token")
     if value == subject_token:
         raise FetchFailed("the answer is the caller's own token")
     if type(lifetime) is not int or not 0 <= lifetime <= MAX_LIFETIME_SECONDS:
