@@ -106,16 +106,16 @@ class Subject:
     server: Listing
     background: Background = field(default_factory=Background)
     clock: Clock = field(default_factory=Clock)
-    answers: int = 0
+    changes: int = 0
 
     def following(self, *, required: bool = False, in_use: bool = False, pace: Pace = FAST) -> RevocationList:
-        def heard() -> None:
-            self.answers += 1
+        def changed() -> None:
+            self.changes += 1
 
         return RevocationList(
             ISSUER,
             required=required,
-            heard=heard,
+            changed=changed,
             in_use=lambda: in_use,
             background=self.background,
             now=self.clock,
@@ -163,7 +163,7 @@ async def test_what_is_revoked_later_is_known_at_once() -> None:
 
         with pytest.raises(InvalidToken):
             await revocations.check(principal())
-        assert subject.answers == 1
+        assert subject.changes == 1
         assert server.requests[0] == (b"", None)
         assert server.requests[1] == (b"wait=1", b'"0"')
 
@@ -194,7 +194,7 @@ async def test_a_server_that_does_not_hold_requests_back_is_polled_with_a_pause(
     revocations = RevocationList(
         ISSUER,
         required=False,
-        heard=lambda: None,
+        changed=lambda: None,
         in_use=lambda: False,
         background=subject.background,
         now=subject.clock,
@@ -298,7 +298,7 @@ async def test_a_list_over_http_must_be_on_https() -> None:
     revocations = RevocationList(
         ISSUER,
         required=True,
-        heard=lambda: None,
+        changed=lambda: None,
         in_use=lambda: False,
         background=background,
         now=Clock(),

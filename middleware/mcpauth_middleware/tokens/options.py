@@ -161,14 +161,14 @@ def _revocation_lists(
 def _revocation_list(
     options: TokenOptions, server: AuthorizationServer, streams: OpenStreams, background: Background
 ) -> RevocationList:
-    def heard() -> None:
+    def changed() -> None:
         streams.end(revocations.has_revoked)
 
     revocations = RevocationList(
         server.issuer,
         # Whoever is asked about each token has no list to add.
         required=options.revocation == "required" and server.introspection is None,
-        heard=heard,
+        changed=changed,
         in_use=lambda: len(streams) > 0,
         background=background,
         now=options.now,

@@ -52,18 +52,14 @@ class Pace:
 
 
 class RevocationList:
-    """What one authorization server has revoked.
-
-    `heard` is called after each answer while something is: what a request that was checked just before began
-    is found after the next one.
-    """
+    """What one authorization server has revoked. `changed` is called when there is more of it."""
 
     def __init__(
         self,
         issuer: str,
         *,
         required: bool,
-        heard: Callable[[], None],
+        changed: Callable[[], None],
         in_use: Callable[[], bool],
         background: Background,
         now: Callable[[], float],
@@ -72,7 +68,7 @@ class RevocationList:
     ) -> None:
         self._issuer = issuer
         self._required = required
-        self._heard = heard
+        self._changed = changed
         self._in_use = in_use
         self._now = now
         self._http_client = http_client
@@ -134,8 +130,6 @@ class RevocationList:
         else:
             self._heard_at = self._now()
             self._is_silent = False
-            if self._revoked:
-                self._heard()
 
     async def _discover(self) -> str | None:
         async def fetch(url: str) -> Mapping[str, Any]:
@@ -163,8 +157,12 @@ class RevocationList:
             return
         if answer.status != _OK:
             raise FetchFailed(f"{url}: status {answer.status}")
-        self._revoked = _entries(answer.document())
+        revoked = _entries(answer.document())
         self._etag = answer.headers.get("etag")
+        has_more = not revoked <= self._revoked
+        self._revoked = revoked
+        if has_more:
+            self._changed()
 
 
 def _entries(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
