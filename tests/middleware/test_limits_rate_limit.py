@@ -202,3 +202,10 @@ def test_a_limit_of_a_tool_also_counts_calls_by_the_name_that_fastmcp_makes_for_
     limit = RateLimit("1/hour", by=("user",), tools=("delete_*",))
     assert limit.concerns("delete_all")
     assert limit.concerns(name)
+
+
+def test_a_tool_is_counted_under_one_key_by_whichever_of_its_names_it_is_called() -> None:
+    """Else each name would have a count of its own."""
+    limit = RateLimit("1/hour", by=("user", "tool"))
+    assert keys(limit, message=call("__0123456789ab_delete_all")) == keys(limit, message=call("delete_all"))
+    assert keys(limit, message=call("delete_all")) != keys(limit, message=call("delete_some"))

@@ -98,6 +98,9 @@ class Debits:
 
     def _made(self, tool: str | None, counted_for: tuple[_CountedFor, ...]) -> Charge | None:
         values = dict(zip(self._dimensions, counted_for, strict=True))
+        if tool is not None and "tool" in values:
+            # By the name that it has besides the ones which servers make for it.
+            values["tool"] = (readings("tool", tool).every[-1],)
         debits: dict[str, Debit] = {}
         for limit in self._limits:
             if limit.concerns(tool):
@@ -117,8 +120,7 @@ def _counted_for(
         case "client":
             return (principal.issuer, principal.client_id)
         case "tool":
-            # By the name that it has besides the ones which servers make for it.
-            return (None if tool is None else readings("tool", tool).every[-1],)
+            return (tool,)
         case "address":
             return (address,)
         case "token":
