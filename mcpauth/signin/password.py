@@ -17,6 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from mcpauth.oauth.store import digest
 from mcpauth.oauth.user import LONGEST_NAME, User, Users, username_key
 from mcpauth.signin import SignInDelayed, SignInRefused
+from mcpauth.web.ceiling import counted_as
 from mcpauth.web.throttle import Attempt, Pace, Throttle
 
 if TYPE_CHECKING:
@@ -160,8 +161,10 @@ class PasswordSignIn:
 
 
 def _attempts(name: str, address: str) -> list[Attempt]:
+    # Whoever has one IPv6 address has a whole network of them.
+    source = counted_as(address)
     return [
-        Attempt(digest(f"both {name} {address}"), _NAME_AND_ADDRESS),
+        Attempt(digest(f"both {name} {source}"), _NAME_AND_ADDRESS),
         Attempt(digest(f"name {name}"), _NAME),
-        Attempt(digest(f"address {address}"), _ADDRESS),
+        Attempt(digest(f"address {source}"), _ADDRESS),
     ]

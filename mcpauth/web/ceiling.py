@@ -45,9 +45,13 @@ class Ceiling:
 
 
 def source_of(request: Request) -> str:
-    """Where a request comes from, as far as counting goes: an address, or the network of an IPv6 one."""
+    """Where a request comes from, as far as counting goes."""
     # The peer, or behind a trusted proxy whom that one names: `trusted_proxies` has seen to it.
-    host = request.client.host if request.client is not None else ""
+    return counted_as(request.client.host if request.client is not None else "")
+
+
+def counted_as(host: str) -> str:
+    """What an address counts as: itself, or the network of an IPv6 one."""
     try:
         address = ip_address(host)
     except ValueError:

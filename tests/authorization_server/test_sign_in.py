@@ -263,6 +263,23 @@ async def test_twenty_tries_from_many_addresses_lock_the_name_for_a_while() -> N
             assert (await browser.sign_in(page)).status_code == 200
 
 
+async def test_an_ipv6_network_is_one_place_to_guess_from() -> None:
+    """Somebody with one IPv6 address has 2⁶⁴: they could lock anybody out, and try one password for all."""
+    async with running() as server:
+        statuses = [
+            response.status_code
+            for number in range(4)
+            for response in await wrong_tries(server, "ada", 5, f"2001:db8:1:2::{number}")
+        ]
+        assert statuses == [400] * 5 + [429] * 15
+        async with server.browser(address="2001:db8:1:3::1") as browser:
+            assert (await browser.sign_in(await browser.to_sign_in())).status_code == 200
+        names = [
+            await wrong_tries(server, f"user{number}", 1, f"2001:db8:9::{number}") for number in range(21)
+        ]
+        assert [response.status_code for [response] in names] == [400] * 20 + [429]
+
+
 async def test_an_address_cannot_try_many_names() -> None:
     async with running() as server:
         statuses = [
