@@ -19,6 +19,7 @@ from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationReques
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.signin.password import Passwords, PasswordSignIn
 from mcpauth.signin.session import Sessions
+from mcpauth.web.ceiling import Ceiling
 from mcpauth.web.cookies import browser_cookie, session_cookie
 from mcpauth.web.cors import any_origin_route
 from mcpauth.web.csrf import CsrfTokens
@@ -97,6 +98,8 @@ async def authorization_service(
     sessions = Sessions(store, users, lifetime=settings.session_lifetime, now=now)
     browser, session = browser_cookie(secure=settings.secure), session_cookie(secure=settings.secure)
     csrf = CsrfTokens([await server_secret(store, "csrf")], now=now)
+    # One for all that is stored because a stranger asks.
+    ceiling = Ceiling(settings.authorization_requests_per_hour, now=now)
     interactions = Interactions(
         path=settings.path,
         requests=requests,
@@ -105,6 +108,7 @@ async def authorization_service(
         csrf=csrf,
         browser_cookie=browser,
         session_cookie=session,
+        ceiling=ceiling,
         now=now,
     )
     device = None
@@ -114,7 +118,7 @@ async def authorization_service(
             clients=clients.authenticator,
             codes=tokens.device_codes,
             interactions=interactions,
-            requests=requests,
+            ceiling=ceiling,
             csrf=csrf,
             browser_cookie=browser,
             pages=pages,
@@ -139,7 +143,12 @@ async def authorization_service(
         sign_in=SignInEndpoint(interactions, way_in, sessions, pages, events, session_cookie=session),
         consent=ConsentEndpoint(interactions, requests, rules.registry, pages),
         pushed=PushedAuthorizationRequestEndpoint(
-            clients.authenticator, pushed, tokens.proofs, events, url=f"{settings.issuer}/par"
+            clients.authenticator,
+            pushed,
+            tokens.proofs,
+            events,
+            ceiling=ceiling,
+            url=f"{settings.issuer}/par",
         ),
         device=device,
     )

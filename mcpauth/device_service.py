@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from mcpauth.endpoints.interaction import Interactions
     from mcpauth.events import Events
-    from mcpauth.oauth.authorization_request import AuthorizationRequests
     from mcpauth.oauth.client_authentication import ClientAuthenticator
     from mcpauth.oauth.device_code import DeviceCodes
     from mcpauth.pages import Pages
     from mcpauth.settings import Settings
+    from mcpauth.web.ceiling import Ceiling
     from mcpauth.web.cookies import Cookie
     from mcpauth.web.csrf import CsrfTokens
 
@@ -37,7 +37,7 @@ def device_service(
     clients: ClientAuthenticator,
     codes: DeviceCodes,
     interactions: Interactions,
-    requests: AuthorizationRequests,
+    ceiling: Ceiling,
     csrf: CsrfTokens,
     browser_cookie: Cookie,
     pages: Pages,
@@ -47,11 +47,15 @@ def device_service(
     """The device service of these settings."""
     return DeviceService(
         device_authorization=DeviceAuthorizationEndpoint(
-            clients, codes, settings.registry(), events, verification_uri=f"{settings.issuer}/device"
+            clients,
+            codes,
+            settings.registry(),
+            events,
+            ceiling=ceiling,
+            verification_uri=f"{settings.issuer}/device",
         ),
         verification=VerificationEndpoint(
             interactions,
-            requests,
             codes,
             Throttle(now=now),
             csrf,

@@ -89,6 +89,9 @@ class Settings:
     """How many may come from one network address."""
     unconfirmed_client_lifetime: timedelta = timedelta(days=1)
     """How long a registration lasts by which nobody ever got a token."""
+    authorization_requests_per_hour: int = 10_000
+    """How many may be begun from one network address, by one user who is signed in, or by one client that an
+    operator registered with a secret or key."""
     require_pushed_authorization_requests: bool = False
     """Whether clients have to hand in their authorization requests themselves (RFC 9126)."""
     client_id_metadata_documents: DomainPolicy = _EVERY_DOMAIN
@@ -128,7 +131,7 @@ class Settings:
         _check_lifetimes(self)
         _check_schemes(self.private_use_schemes)
         _check_keys(self)
-        _check_registration(self)
+        _check_ceilings(self)
         if not self.database:
             raise ConfigurationError(
                 "database", "must not be empty: a path, or memory: for a store that ends with the process"
@@ -274,12 +277,17 @@ def _check_algorithm(field: str, algorithm: str) -> None:
         raise ConfigurationError(field, f"must be one of {', '.join(ALGORITHMS)} (got {algorithm!r})")
 
 
-def _check_registration(settings: Settings) -> None:
+def _check_ceilings(settings: Settings) -> None:
     if settings.registrations_per_hour < 1:
         raise ConfigurationError(
             "registrations_per_hour",
             f"must be at least 1 (got {settings.registrations_per_hour});"
             " to let nobody register, use registration = false",
+        )
+    if settings.authorization_requests_per_hour < 1:
+        raise ConfigurationError(
+            "authorization_requests_per_hour",
+            f"must be at least 1 (got {settings.authorization_requests_per_hour})",
         )
     for proxy in settings.trusted_proxies:
         try:

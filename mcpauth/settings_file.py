@@ -180,6 +180,7 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "registration_token_required": _switch,
     "registrations_per_hour": _integer,
     "unconfirmed_client_lifetime": _duration,
+    "authorization_requests_per_hour": _integer,
     "require_pushed_authorization_requests": _switch,
     "device_authorization": _switch,
     "trusted_proxies": _texts,

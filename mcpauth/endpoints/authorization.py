@@ -112,9 +112,7 @@ class AuthorizationEndpoint:
         )
         if checked.demands.in_silence:
             raise await self._needs_the_user(request, checked)
-        request_id = await self._requests.begin(checked)
-        signed_in = await self._interactions.session(request) is not None
-        response = self._interactions.go_on(request_id, "consent" if signed_in else "sign-in")
+        response = await self._interactions.begin(request, checked)
         if known_browser is None:
             self._browser_cookie.set(response, browser)
         return response

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mcpauth.oauth.device_code import DeviceAuthorization, DeviceCodes
     from mcpauth.oauth.form import Form
     from mcpauth.oauth.resource_registry import ResourceRegistry
+    from mcpauth.web.ceiling import Ceiling
 
 
 class DeviceAuthorizationEndpoint:
@@ -34,6 +35,7 @@ class DeviceAuthorizationEndpoint:
         InvalidClient: the client did not prove who it is.
         UnauthorizedClient: the client is not registered for the grant type.
         InvalidTarget, InvalidScope: what it asks for is unknown.
+        TemporarilyUnavailable: 429, too many from this client or address.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class DeviceAuthorizationEndpoint:
         registry: ResourceRegistry,
         events: Events,
         *,
+        ceiling: Ceiling,
         verification_uri: str,
     ) -> None:
         self._clients = clients
         self._codes = codes
         self._registry = registry
         self._events = events
+        self._ceiling = ceiling
         self._verification_uri = verification_uri
 
     @oauth_errors
@@ -56,6 +60,7 @@ class DeviceAuthorizationEndpoint:
         """Codes for the device, §3.2."""
         form = await read_form(request)
         client = await self._clients.authenticate(request.headers, form)
+        self._ceiling.take(request, known=client.client_id if client.is_vouched_for else None)
         try:
             begun = await self._begin(client, form)
         except OAuthError as error:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mcpauth.oauth.client import Client, KnownClients
     from mcpauth.oauth.form import Form
     from mcpauth.signin.session import Session, Sessions
+    from mcpauth.web.ceiling import Ceiling
     from mcpauth.web.cookies import Cookie
 
 Step = Literal["sign-in", "consent", "answer"]
@@ -74,7 +75,10 @@ class Interaction:
 
 
 class Interactions:
-    """Finds the interaction that a request of a browser belongs to, and guards its forms."""
+    """Begins interactions, finds the one that a request of a browser belongs to, and guards its forms.
+
+    `ceiling` is for what is begun: it is stored before anybody is known.
+    """
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Interactions:
         csrf: CsrfTokens,
         browser_cookie: Cookie,
         session_cookie: Cookie,
+        ceiling: Ceiling,
         now: Callable[[], float],
     ) -> None:
         self._path = path
@@ -95,7 +100,20 @@ class Interactions:
         self._csrf = csrf
         self._browser_cookie = browser_cookie
         self._session_cookie = session_cookie
+        self._ceiling = ceiling
         self._now = now
+
+    async def begin(self, request: Request, checked: AuthorizationRequest) -> Response:
+        """Store what is asked for, and send the browser to the first step.
+
+        Raises:
+            TemporarilyUnavailable: 429, too many were begun by this user, or where nobody is signed in, from
+                this address.
+        """
+        session = await self.session(request)
+        self._ceiling.take(request, known=session.user.user_id if session is not None else None)
+        request_id = await self._requests.begin(checked)
+        return self.go_on(request_id, "sign-in" if session is None else "consent")
 
     async def resume(self, request: Request, request_id: str | None) -> Interaction:
         """The interaction of an id, if it was begun in this browser.

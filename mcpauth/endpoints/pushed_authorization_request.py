@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcpauth.oauth.client_authentication import ClientAuthenticator
     from mcpauth.oauth.dpop import DpopProofs
     from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationRequests
+    from mcpauth.web.ceiling import Ceiling
 
 
 class PushedAuthorizationRequestEndpoint:
@@ -30,6 +31,7 @@ class PushedAuthorizationRequestEndpoint:
         InvalidRequest: the body is no form, or a parameter is repeated.
         InvalidClient: the client did not prove who it is.
         InvalidDpopProof, UseDpopNonce: it shows a key and does not prove to have it.
+        TemporarilyUnavailable: 429, too many from this client or address.
         OAuthError: whatever /authorize would refuse.
     """
 
@@ -40,11 +42,13 @@ class PushedAuthorizationRequestEndpoint:
         proofs: DpopProofs,
         events: Events,
         *,
+        ceiling: Ceiling,
         url: str,
     ) -> None:
         self._clients = clients
         self._pushed = pushed
         self._proofs = proofs
+        self._ceiling = ceiling
         self._url = url
         self._events = events
 
@@ -53,6 +57,7 @@ class PushedAuthorizationRequestEndpoint:
         """Read, authenticate, check, keep."""
         form = await read_form(request)
         client = await self._clients.authenticate(request.headers, form)
+        self._ceiling.take(request, known=client.client_id if client.is_vouched_for else None)
         try:
             key = await self._key(request, client)
             request_uri = await self._pushed.push(client, form, key=key)

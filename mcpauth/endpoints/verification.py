@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mcpauth.endpoints.interaction import Interactions
-    from mcpauth.oauth.authorization_request import AskingDevice, AuthorizationRequests
+    from mcpauth.oauth.authorization_request import AskingDevice
     from mcpauth.oauth.device_code import DeviceCodes
     from mcpauth.oauth.grant import Grant
     from mcpauth.pages import Pages
@@ -52,7 +52,6 @@ class VerificationEndpoint:
     def __init__(
         self,
         interactions: Interactions,
-        requests: AuthorizationRequests,
         codes: DeviceCodes,
         throttle: Throttle,
         csrf: CsrfTokens,
@@ -64,7 +63,6 @@ class VerificationEndpoint:
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._interactions = interactions
-        self._requests = requests
         self._codes = codes
         self._throttle = throttle
         self._csrf = csrf
@@ -104,7 +102,7 @@ class VerificationEndpoint:
             await self._events.emit(UserCodeRefused(reason="wrong"))
             return self._page(browser, entered=entered, problem=_WRONG, status=400)
         self._throttle.give_back(attempts)
-        return self._interactions.go_on(await self._requests.begin(begun))
+        return await self._interactions.begin(request, begun)
 
     async def answer(self, asking: AskingDevice, grant: Grant | None) -> Response:
         """Write down what the user decided, None for no, and send the browser to the last page.

@@ -56,6 +56,11 @@ class Client:
         return self.token_endpoint_auth_method == PUBLIC
 
     @property
+    def is_vouched_for(self) -> bool:
+        """Whether an operator registered it, and it can prove to be the one."""
+        return self.source == "pre-registered" and not self.is_public
+
+    @property
     def auth_methods(self) -> tuple[str, ...]:
         """The ways in which it may prove itself: its own, or those that its document offers."""
         offered = self.metadata.get("token_endpoint_auth_methods_supported", ())

@@ -1,4 +1,8 @@
-"""A ceiling for what anybody may do, per network address, RFC 6585 §4: 429, and when to come back."""
+"""A ceiling for what anybody may do, per network address, RFC 6585 §4: 429, and when to come back.
+
+A network address may be a whole company's. So those whom this server knows are counted by themselves: nobody
+behind the same address can use up what is theirs.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +30,19 @@ class Ceiling:
         self._pace = Pace(burst=per_hour, interval=_HOUR / per_hour)
         self._throttle = Throttle(now=now)
 
-    def take(self, request: Request) -> Attempt:
-        """Count one; what is returned can be given back.
+    def take(self, request: Request, *, known: str | None = None) -> Attempt:
+        """Count one, for whom the request is `known` to be of, or else for where it comes from; what is
+        returned can be given back.
 
         Raises:
             TemporarilyUnavailable: 429, there have been too many.
         """
-        attempt = Attempt(digest(source_of(request)), self._pace)
+        counted = f"known {known}" if known is not None else f"address {source_of(request)}"
+        attempt = Attempt(digest(counted), self._pace)
         wait = self._throttle.reserve([attempt])
         if wait > 0:
             headers = {"Retry-After": str(math.ceil(wait))}
-            raise TemporarilyUnavailable("too many requests from this address", status=429, headers=headers)
+            raise TemporarilyUnavailable("too many requests", status=429, headers=headers)
         return attempt
 
     def give_back(self, attempt: Attempt) -> None:

@@ -43,6 +43,7 @@ ALL = replace(
     trusted_issuers=(platform(jwks_uri=None, jwks={"keys": [PLATFORM_KEY.with_kid("platform")]}),),
     device_authorization=True,
     registrations_per_hour=10**6,
+    authorization_requests_per_hour=10**6,
 )
 ERROR_CHARACTERS = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}  # RFC 6749 §5.2
 RENEWED_AFTER = 50

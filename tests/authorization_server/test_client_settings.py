@@ -41,6 +41,7 @@ def test_they_are_read_from_the_file(tmp_path: Path) -> None:
         """
         registration_token_required = true
         registrations_per_hour = 5
+        authorization_requests_per_hour = 7
         unconfirmed_client_lifetime = "2h"
         trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
         require_pushed_authorization_requests = true
@@ -51,6 +52,7 @@ def test_they_are_read_from_the_file(tmp_path: Path) -> None:
     )
     assert settings.registration_token_required
     assert settings.registrations_per_hour == 5
+    assert settings.authorization_requests_per_hour == 7
     assert settings.unconfirmed_client_lifetime == timedelta(hours=2)
     assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
     assert settings.require_pushed_authorization_requests
