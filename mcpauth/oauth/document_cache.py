@@ -1,8 +1,10 @@
 """Documents of others, kept as RFC 9111 lets a cache keep them, and asked for as seldom as possible.
 
 Those who ask for one URL at the same time share one fetch. After a failure nobody asks again for a minute. A
-failure is never kept as a document, nor a document beyond its time, but for one thing: whatever its headers
-say, it is not asked for twice in half a minute.
+failure is never kept as a document, nor a document beyond its time, but for two things: whatever its headers
+say, it is not asked for twice in half a minute; and while strangers have spent the budget, so that nobody can
+ask, it is used as long as any document may be kept (RFC 9111 §4.2.4). They would otherwise decide whose
+documents can be had.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ BACK_OFF_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes and times: bytes of a document, seconds to keep one, and how many are kept.
+    """Sizes and times: bytes of a document, seconds to keep one, and how many are kept, and as many failures.
 
     `shortest_seconds` is against RFC 9111 §5.2.2.5: a sign-in looks at the client eight times, and with
     `no-store` four sign-ins would have spent the minute's budget for the host.
@@ -52,6 +54,8 @@ class _Outcome(Generic[T]):
     failure: Exception | None
     at: float
     until: float
+    stale_until: float
+    """Until when it is used while nobody can ask."""
     renewal: Exception | None = None
     """Why the latest attempt to renew the value came to nothing."""
 
@@ -89,11 +93,13 @@ class DocumentCache(Generic[T]):
         self._on_failure = on_failure
         self._now = now
         self._kept: OrderedDict[str, _Outcome[T]] = OrderedDict()
+        # Apart, because anybody can cause them: they push no document out.
+        self._failed: OrderedDict[str, _Outcome[T]] = OrderedDict()
         self._under_way: dict[str, _UnderWay[T]] = {}
 
     def __len__(self) -> int:
         """How many outcomes are kept."""
-        return len(self._kept)
+        return len(self._kept) + len(self._failed)
 
     async def get(self, url: HttpsUrl, *, renew: bool = False) -> T:
         """The document. `renew` asks for it anew, unless that was done in the last minute.
@@ -103,13 +109,12 @@ class DocumentCache(Generic[T]):
             OAuthError: `read` refused it, or the budget is spent.
         """
         while True:
-            kept = self._kept.get(url.text)
+            kept = self._found(url.text)
             if kept is not None and self._still_good(kept, renew=renew):
-                self._kept.move_to_end(url.text)
                 return kept.get(renew=renew)
             under_way = self._under_way.get(url.text)
             if under_way is None:
-                return (await self._load(url)).get(renew=renew)
+                return (await self._load_if_possible(url, kept, renew=renew)).get(renew=renew)
             await under_way.done.wait()
             if under_way.outcome is not None:
                 return under_way.outcome.get(renew=renew)
@@ -118,6 +123,21 @@ class DocumentCache(Generic[T]):
     def _still_good(self, kept: _Outcome[T], *, renew: bool) -> bool:
         recent = kept.at > self._now() - BACK_OFF_SECONDS
         return kept.until > self._now() and (recent or not renew)
+
+    def _found(self, url: str) -> _Outcome[T] | None:
+        for outcomes in (self._kept, self._failed):
+            if url in outcomes:
+                outcomes.move_to_end(url)
+                return outcomes[url]
+        return None
+
+    async def _load_if_possible(self, url: HttpsUrl, kept: _Outcome[T] | None, *, renew: bool) -> _Outcome[T]:
+        try:
+            return await self._load(url)
+        except TemporarilyUnavailable:
+            if kept is None or renew or kept.stale_until <= self._now():
+                raise
+            return kept
 
     async def _load(self, url: HttpsUrl) -> _Outcome[T]:
         under_way = self._under_way[url.text] = _UnderWay[T]()
@@ -141,8 +161,15 @@ class DocumentCache(Generic[T]):
                 if self._on_failure is not None:
                     await self._on_failure(url.text, error)
                 # A copy has no traceback: it would keep alive whatever the request held that was first.
-                return _Outcome(None, copy(error), at, at + BACK_OFF_SECONDS)
-        return _Outcome(value, None, at, at + self._seconds(fetched.fresh_for))
+                ends = at + BACK_OFF_SECONDS
+                return _Outcome(None, copy(error), at, until=ends, stale_until=ends)
+        return _Outcome(
+            value,
+            None,
+            at,
+            until=at + self._seconds(fetched.fresh_for),
+            stale_until=at + self._limits.longest_seconds,
+        )
 
     def _unless_known(self, url: str, outcome: _Outcome[T]) -> _Outcome[T]:
         """The outcome; where renewing failed, the document that is still good, left alone for a minute."""
@@ -157,6 +184,8 @@ class DocumentCache(Generic[T]):
 
     def _keep(self, url: str, outcome: _Outcome[T]) -> None:
         self._kept.pop(url, None)
-        self._kept[url] = outcome
-        while len(self._kept) > self._limits.documents:
-            self._kept.popitem(last=False)
+        self._failed.pop(url, None)
+        outcomes = self._kept if outcome.failure is None else self._failed
+        outcomes[url] = outcome
+        while len(outcomes) > self._limits.documents:
+            outcomes.popitem(last=False)

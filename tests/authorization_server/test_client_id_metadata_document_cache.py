@@ -187,6 +187,56 @@ async def test_a_spent_budget_does_not_keep_known_documents_from_being_used() ->
     assert await known.get() == "Example Client"
 
 
+async def flood(known: Known, first: int) -> None:
+    """More client_ids of nobody than a minute's budget."""
+    for number in range(first, first + 200):
+        await known.get(f"https://host{number}.example/x")
+
+
+async def test_a_spent_budget_does_not_keep_clients_out_whose_document_has_aged() -> None:
+    """RFC 9111 §4.2.4: stale while nobody can ask, as long as a document may be kept at all. Two requests a
+    second, of anybody, would otherwise keep out every client that has a document.
+    """
+    network = Network.of(document(), fresh_for=60)
+    known = Known(network)
+    assert await known.get() == "Example Client"
+    for minute in range(20):
+        known.clock.advance(61)
+        await flood(known, 200 * minute)
+        assert await known.get() == "Example Client"
+    assert network.asked.count(CLIENT_ID) == 1
+    network.documents[CLIENT_ID] = document(client_name="A new name")
+    known.clock.advance(61)
+    assert await known.get() == "A new name", "asked for as soon as there is room"
+    known.clock.advance(86400)
+    await flood(known, 0)
+    assert await known.get() == "temporarily_unavailable"
+
+
+async def test_a_spent_budget_brings_no_refused_document_back() -> None:
+    network = Network.of(document(), fresh_for=60)
+    known = Known(network)
+    assert await known.get() == "Example Client"
+    network.documents[CLIENT_ID] = document(client_secret="x")
+    known.clock.advance(61)
+    assert await known.get() == "invalid_client_metadata"
+    known.clock.advance(61)
+    await flood(known, 0)
+    assert await known.get() == "temporarily_unavailable"
+
+
+async def test_failures_push_no_document_out() -> None:
+    """Anybody can cause failures; a thousand outcomes are kept."""
+    known = Known(network := Network.of(document(), fresh_for=86400))
+    assert await known.get() == "Example Client"
+    for minute in range(10):
+        known.clock.advance(61)
+        await flood(known, 200 * minute)
+    assert len(network.asked) > 1000
+    assert await known.get() == "Example Client"
+    assert network.asked.count(CLIENT_ID) == 1
+
+
 async def test_no_more_than_sixteen_are_under_way_and_four_to_one_host() -> None:
     known = Known(network := Network(delay=0.05))
     answers: list[str | None] = []
