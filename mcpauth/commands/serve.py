@@ -20,6 +20,7 @@ from mcpauth.server import authorization_server, open_store
 from mcpauth.settings import ConfigurationError, Settings
 from mcpauth.signin.password import Passwords
 from mcpauth.stores.memory import MemoryStore
+from mcpauth.web.bounded_http import BoundedHttp
 from mcpauth.web.quick_routes import QuickRoutes
 from mcpauth.web.request_log import RequestLog
 from mcpauth_middleware.audit.journal import AuditJournal
@@ -68,15 +69,17 @@ async def _serve(settings: Settings, listening: socket.socket, *, dev: bool) -> 
     await _look_into_journal(settings)
     _warn_of_other_port(settings, listening)
     app = authorization_server(settings, store=store)
-    # The app believes X-Forwarded-For where `trusted_proxies` says so; uvicorn would of anyone on loopback.
     logged = RequestLog(QuickRoutes(app), sys.stderr.write, now=time.time)
     config = uvicorn.Config(
         logged,
+        http=BoundedHttp,
         lifespan="on",
         log_config=_LOGGING,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        # For the log: the app believes X-Forwarded-For of the same, itself. uvicorn would of all on loopback.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
     await _Server(config, app).serve(sockets=[listening])
 

@@ -213,3 +213,33 @@ def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
         address = listening.getsockname()
         with closing(socket.create_connection(address)), closing(listening.accept()[0]) as connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    ("setting", "logged"),
+    [("", "127.0.0.1"), ('trusted_proxies = ["127.0.0.1"]', "198.51.100.1")],
+    ids=["nobody is believed", "the proxy is believed"],
+)
+def test_the_access_log_has_the_address_that_a_trusted_proxy_names(
+    tmp_path: Path, setting: str, logged: str
+) -> None:
+    port = free_port()
+    (tmp_path / "mcpauth.toml").write_text(f"{setting}\n{SETTINGS.format(port=port)}")
+    with serving(tmp_path) as (process, output):
+        until(process, output, "there are no users")
+        forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}
+        assert httpx2.get(f"http://127.0.0.1:{port}/jwks", headers=forwarded).status_code == 200
+        line = until(process, output, r"(\S+):\d+ \"GET /jwks HTTP/1.1\" 200 OK")
+    assert line[1] == logged
+
+
+def test_headers_without_end_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """RFC 6585 §5; more about it in test_bounded_http.py."""
+    port = free_port()
+    (tmp_path / "mcpauth.toml").write_text(SETTINGS.format(port=port))
+    with serving(tmp_path) as (process, output):
+        until(process, output, "there are no users")
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"GET /jwks HTTP/1.1\r\nX: " + b"a" * 64 * 1024)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 431 ")
+        assert httpx2.get(f"http://127.0.0.1:{port}/jwks").status_code == 200
