@@ -45,8 +45,14 @@ _NO_ANSWER = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.Timeout
 
 
 async def resolve(host: str, port: int) -> Sequence[Address]:
-    """Ask the system's resolver."""
-    answers = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Ask the system's resolver, in a thread of its own.
+
+    The event loop has a few for all look-ups, two with uvloop, and each is held until the resolver gives up:
+    a stranger's names, whose servers never answer, would hold up every other name. How many there are is the
+    budget's to bound.
+    """
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    answers = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
     return [ip_address(sockaddr[0]) for *_, sockaddr in answers]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
+import threading
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -303,6 +305,31 @@ async def test_the_deadline_covers_the_look_up_of_the_name() -> None:
 
     with pytest.raises(FetchFailed, match="in time"):
         await SafeFetch(resolve=resolve, deadline=0.1)(URL, max_bytes=LIMIT)
+
+
+async def test_names_whose_servers_never_answer_hold_up_no_other_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The event loop has a handful of threads for look-ups, and a resolver gives up after half a minute."""
+    gave_up = threading.Event()
+    ask = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, **options: int) -> object:
+        if host.startswith("silent"):
+            gave_up.wait(60)
+            raise OSError("Temporary failure in name resolution")
+        return ask("192.0.2.1", port, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    fetch = SafeFetch(deadline=0.1)
+    try:
+        for number in range(50):
+            with pytest.raises(FetchFailed, match="in time"):
+                await fetch(f"https://silent{number}.example/client.json", max_bytes=LIMIT)
+        with pytest.raises(FetchFailed, match="not public"):
+            await SafeFetch(deadline=10)("https://honest.example/client.json", max_bytes=LIMIT)
+    finally:
+        gave_up.set()
 
 
 async def test_a_compressed_answer_is_not_unfolded() -> None:
