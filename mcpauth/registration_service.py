@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mcpauth.endpoints.registration import RegistrationEndpoint
 from mcpauth.endpoints.registration_client import RegistrationClientEndpoint
-from mcpauth.events import Event, Events, Listener, TokenIssued
+from mcpauth.events import Event, Events, Listener, TokenIssued, TokenRefreshed
 from mcpauth.oauth.client import Clients
 from mcpauth.oauth.registration import Registrations
 from mcpauth.oauth.registration_management import RegistrationManagement
@@ -71,11 +71,14 @@ def registration_service(
 
 
 def confirming(store: Store, *, now: Callable[[], float]) -> Listener:
-    """A listener that keeps the registration of a client as soon as a user's grant has led to a token."""
+    """A listener that keeps the registration of a client as soon as a user's grant has led to a token.
+
+    Or to the next one: a process that ended right after the first has not come to it.
+    """
     registrations = Registrations(store, Clients(store, now=now), now=now)
 
     async def confirm(event: Event) -> None:
-        if isinstance(event, TokenIssued):
+        if isinstance(event, TokenIssued | TokenRefreshed):
             await registrations.confirm(event.client_id)
 
     return confirm

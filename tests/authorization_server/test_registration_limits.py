@@ -14,12 +14,14 @@ import pytest
 from mcpauth.events import ClientRegistered, RegistrationRefused
 from mcpauth.oauth.registration_token import RegistrationTokens
 from mcpauth.settings import ConfigurationError
+from tests.authorization_server.failing_store import Failing, FailingStore
 from tests.authorization_server.front_helpers import (
     ISSUER,
     LOOPBACK,
     SETTINGS,
     VERIFIER,
     Browser,
+    Clock,
     Running,
     running,
 )
@@ -202,6 +204,28 @@ async def test_a_registration_that_led_to_a_token_stays(redirect_uris: list[str]
         assert client.confirmed
         if redirect_uris == [LOOPBACK]:
             assert (await registered(server, metadata))["client_id"] == client_id
+
+
+async def test_a_store_that_failed_after_the_first_token_ends_no_registration() -> None:
+    """The client refreshes long before its registration would end, and that keeps it, too."""
+    clock, failing = Clock(), Failing()
+    async with running(FailingStore(clock, failing), SETTINGS) as server:
+        client_id = (await registered(server, NATIVE))["client_id"]
+        client = await server.clients.get(client_id)
+        assert client is not None
+        async with server.browser(client) as browser:
+            code = await browser.to_code()
+            failing.at = 4  # after the grant, the refresh token and the mark on the code
+            tokens = (await browser.redeem(code)).json()
+            assert failing.at == 0
+            unkept = await server.clients.get(client_id)
+            assert unkept is not None
+            assert not unkept.confirmed
+            form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+            refreshed = await browser.http.post("/token", data={**form, "client_id": client_id})
+            assert refreshed.status_code == 200
+        clock.advance(DAY + 1)
+        assert await server.clients.get(client_id) is not None
 
 
 async def test_a_code_that_was_never_redeemed_confirms_nothing() -> None:
