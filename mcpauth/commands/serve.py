@@ -68,6 +68,7 @@ async def _serve(settings: Settings, listening: socket.socket, *, dev: bool) -> 
         await _look_into_store(settings)
     await _look_into_journal(settings)
     _warn_of_other_port(settings, listening)
+    _warn_of_unnamed_proxy(settings)
     app = authorization_server(settings, store=store)
     logged = RequestLog(QuickRoutes(app), sys.stderr.write, now=time.time)
     config = uvicorn.Config(
@@ -192,6 +193,14 @@ def _warn_of_other_port(settings: Settings, listening: socket.socket) -> None:
     if not settings.secure and settings.issuer != _loopback_url(settings.host, port) + settings.path:
         _warn(
             f"listening on {settings.host} port {port}, but clients will go to the issuer, {settings.issuer}"
+        )
+
+
+def _warn_of_unnamed_proxy(settings: Settings) -> None:
+    if settings.secure and is_loopback_host(settings.host) and not settings.trusted_proxies:
+        _warn(
+            "behind a proxy on this machine that trusted_proxies does not name, everybody shares one address:"
+            " whoever guesses passwords keeps all others from signing in"
         )
 
 

@@ -193,6 +193,21 @@ def test_another_port_than_the_issuers_is_warned_of(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("setting", ["", 'trusted_proxies = ["127.0.0.1"]'], ids=["unnamed", "named"])
+def test_a_proxy_that_is_not_named_is_warned_of(tmp_path: Path, setting: str) -> None:
+    """20 wrong passwords of a stranger would otherwise be everybody's, without a word to the operator."""
+    settings = SETTINGS.format(port=free_port()).replace("http://127.0.0.1", "https://auth.example")
+    (tmp_path / "mcpauth.toml").write_text(f"{setting}\n{settings}")
+    with serving(tmp_path) as (process, output):
+        until(process, output, "there are no users")
+        if setting:
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            assert "trusted_proxies" not in output.read_text()
+        else:
+            until(process, output, "warning: behind a proxy .* trusted_proxies does not name")
+
+
 def test_dev_with_settings_takes_their_resources_and_nothing_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mcpauth.toml").write_text(
         SETTINGS.format(port=9000).replace("http://127.0.0.1:9000", "https://auth.example")
