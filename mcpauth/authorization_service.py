@@ -19,6 +19,7 @@ from mcpauth.oauth.pushed_authorization_request import PushedAuthorizationReques
 from mcpauth.oauth.server_secret import server_secret
 from mcpauth.signin.password import Passwords, PasswordSignIn
 from mcpauth.signin.session import Sessions
+from mcpauth.signin.usual_places import UsualPlaces
 from mcpauth.web.ceiling import Ceiling
 from mcpauth.web.cookies import browser_cookie, session_cookie
 from mcpauth.web.cors import any_origin_route
@@ -86,7 +87,7 @@ async def authorization_service(
     now: Callable[[], float],
 ) -> AuthorizationService:
     """The authorization service of these settings, over this store."""
-    way_in = sign_in or PasswordSignIn(users, Passwords(), Throttle())
+    way_in = sign_in or PasswordSignIn(users, Passwords(), Throttle(), UsualPlaces(store, now=now))
     rules = AuthorizationRules(
         settings.registry(),
         acr_values_supported=(way_in.acr,),

@@ -22,6 +22,7 @@ from mcpauth.web.throttle import Attempt, Pace, Throttle
 
 if TYPE_CHECKING:
     from mcpauth.oauth.form import Form
+    from mcpauth.signin.usual_places import UsualPlaces
 
 T = TypeVar("T")
 
@@ -30,8 +31,8 @@ _LONGEST_PASSWORD = 1024
 _AT_ONCE = 4  # each hash takes 64 MiB while it is computed
 _WAITING = 64
 
-# Five quick tries for one name from one place; more from everywhere, so that strangers cannot easily lock a
-# user out.
+# Five quick tries for one name from one place; more from everywhere but the usual places of its user, so that
+# nobody elsewhere can lock them out there.
 _NAME_AND_ADDRESS = Pace(burst=5, interval=12)
 _NAME = Pace(burst=20, interval=30)
 _ADDRESS = Pace(burst=20, interval=6)
@@ -114,17 +115,20 @@ class PasswordSignIn:
     acr = "urn:mcpauth:acr:password"
     amr: tuple[str, ...] = ("pwd",)
 
-    def __init__(self, users: Users, passwords: Passwords, throttle: Throttle) -> None:
+    def __init__(self, users: Users, passwords: Passwords, throttle: Throttle, places: UsualPlaces) -> None:
         self._users = users
         self._passwords = passwords
         self._throttle = throttle
+        self._places = places
 
     async def authenticate(self, form: Form, *, address: str) -> User:
         """The user with this name and password; see `SignIn`."""
         # Longer ones than there can be are cut: they match nobody either way.
         username = (form.optional("username") or "")[: 2 * LONGEST_NAME]
         password = form.optional("password") or ""
-        attempts = _attempts(username_key(username), address)
+        # Whoever has one IPv6 address has a whole network of them.
+        name, place = username_key(username), counted_as(address)
+        attempts = _attempts(name, place, usual=await self._places.has(name, place))
         wait = self._throttle.reserve(attempts)
         if wait > 0:
             raise SignInDelayed("too many tries", retry_after=math.ceil(wait))
@@ -134,6 +138,7 @@ class PasswordSignIn:
             self._throttle.give_back(attempts)
             raise
         self._throttle.give_back(attempts)
+        await self._places.add(name, place)
         await self._renew(user, password)
         return user
 
@@ -160,11 +165,9 @@ class PasswordSignIn:
         return user
 
 
-def _attempts(name: str, address: str) -> list[Attempt]:
-    # Whoever has one IPv6 address has a whole network of them.
-    source = counted_as(address)
-    return [
-        Attempt(digest(f"both {name} {source}"), _NAME_AND_ADDRESS),
-        Attempt(digest(f"name {name}"), _NAME),
-        Attempt(digest(f"address {source}"), _ADDRESS),
+def _attempts(name: str, place: str, *, usual: bool) -> list[Attempt]:
+    here = [
+        Attempt(digest(f"both {name} {place}"), _NAME_AND_ADDRESS),
+        Attempt(digest(f"address {place}"), _ADDRESS),
     ]
+    return here if usual else [*here, Attempt(digest(f"name {name}"), _NAME)]

@@ -20,6 +20,7 @@ from mcpauth.oauth.user import User, Users
 from mcpauth.server import create_app
 from mcpauth.settings import Settings
 from mcpauth.signin.password import Passwords, PasswordSignIn
+from mcpauth.signin.usual_places import UsualPlaces
 from mcpauth.stores.memory import MemoryStore
 from mcpauth.web.throttle import Throttle
 
@@ -245,7 +246,7 @@ async def running(
     app = create_app(
         settings,
         store=kept,
-        sign_in=PasswordSignIn(users, Passwords(CHEAP), Throttle(now=clock)),
+        sign_in=PasswordSignIn(users, Passwords(CHEAP), Throttle(now=clock), UsualPlaces(kept, now=clock)),
         listeners=[happened.append],
         fetch=fetch,
         now=clock,

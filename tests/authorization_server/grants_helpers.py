@@ -24,6 +24,7 @@ from mcpauth.oauth.user import User, Users
 from mcpauth.server import create_app
 from mcpauth.settings import Settings
 from mcpauth.signin.password import Passwords, PasswordSignIn
+from mcpauth.signin.usual_places import UsualPlaces
 from mcpauth.stores.memory import MemoryStore
 from mcpauth.web.throttle import Throttle
 from tests.authorization_server.core_helpers import (
@@ -200,7 +201,7 @@ async def service(
         chosen,
         store=kept,
         # Nobody signs in here, and other parameters of Argon2 cost each test a quarter of a second.
-        sign_in=PasswordSignIn(users, Passwords(CHEAP), Throttle(now=clock)),
+        sign_in=PasswordSignIn(users, Passwords(CHEAP), Throttle(now=clock), UsualPlaces(kept, now=clock)),
         listeners=[happened.append],
         fetch=fetch,
         fetch_internal=fetch_internal,

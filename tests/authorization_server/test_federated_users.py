@@ -12,6 +12,7 @@ from mcpauth.oauth.form import Form
 from mcpauth.oauth.user import Users
 from mcpauth.signin import SignInRefused
 from mcpauth.signin.password import Passwords, PasswordSignIn
+from mcpauth.signin.usual_places import UsualPlaces
 from mcpauth.web.throttle import Throttle
 from tests.authorization_server.core_helpers import NOTES
 from tests.authorization_server.front_helpers import CHEAP
@@ -135,7 +136,12 @@ async def test_nobody_signs_in_with_a_password_as_a_user_without_one(provisionin
     issued(await up.present(up.id_jag()))
     (made,) = [user for user in await up.server.users.list() if user.username != "ada"]
     assert made.password_hash is None
-    sign_in = PasswordSignIn(up.server.users, Passwords(CHEAP), Throttle(now=up.server.clock))
+    sign_in = PasswordSignIn(
+        up.server.users,
+        Passwords(CHEAP),
+        Throttle(now=up.server.clock),
+        UsualPlaces(up.server.store, now=up.server.clock),
+    )
     for password in ("", "None", "null", SUBJECT):
         form = Form([("username", made.username), ("password", password)])
         with pytest.raises(SignInRefused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ from mcpauth.oauth.store import digest
 from mcpauth.oauth.user import User, Users
 from mcpauth.signin import SignInDelayed, SignInRefused
 from mcpauth.signin.password import Passwords, PasswordSignIn, TooManyHashes, check_password
+from mcpauth.signin.usual_places import UsualPlaces
 from mcpauth.stores.memory import MemoryStore
 from mcpauth.web.throttle import Attempt, Pace, Throttle
 from tests.authorization_server.front_helpers import (
@@ -263,6 +265,63 @@ async def test_twenty_tries_from_many_addresses_lock_the_name_for_a_while() -> N
             assert (await browser.sign_in(page)).status_code == 200
 
 
+async def lock(server: Running, username: str) -> None:
+    """Use up all tries of a name, from places where nobody has signed in."""
+    for number in range(4):
+        await wrong_tries(server, username, 5, f"192.0.2.{number}")
+
+
+async def test_nobody_elsewhere_keeps_a_user_out_where_they_have_signed_in_before() -> None:
+    """Whoever knows a name could otherwise lock it for good, with a try every half minute."""
+    home, elsewhere = "2001:db8:1:2::7", "203.0.113.5"
+    async with running() as server:
+        async with server.browser(address=home) as browser:
+            await browser.to_consent()
+        await lock(server, "ada")
+        async with server.browser(address=elsewhere) as browser:
+            assert (await browser.sign_in(await browser.to_sign_in())).status_code == 429
+        for username in ("ADA", "ada"):
+            async with server.browser(address="2001:db8:1:2::8") as browser:
+                assert (await browser.sign_in(await browser.to_sign_in(), username)).status_code == 200
+        # Guessing is as slow there as anywhere: it may be a stranger in the same office.
+        tries = await wrong_tries(server, "ada", 6, home)
+        assert [response.status_code for response in tries] == [400] * 5 + [429]
+
+
+async def test_where_others_have_signed_in_is_no_usual_place() -> None:
+    office = "198.51.100.1"
+    async with running() as server:
+        await server.add_user("eve")
+        async with server.browser(address=office) as browser:
+            await browser.sign_in(await browser.to_sign_in(), "eve")
+        await wrong_tries(server, "ada", 1, office)
+        await lock(server, "ada")
+        async with server.browser(address=office) as browser:
+            assert (await browser.sign_in(await browser.to_sign_in())).status_code == 429
+
+
+async def test_a_place_is_forgotten_after_ninety_days_without_a_sign_in() -> None:
+    home = "198.51.100.1"
+    async with running() as server:
+        for _ in range(3):
+            async with server.browser(address=home) as browser:
+                assert (await browser.sign_in(await browser.to_sign_in())).status_code == 200
+            server.clock.advance(80 * 86400)
+            await lock(server, "ada")
+        server.clock.advance(11 * 86400)
+        await lock(server, "ada")
+        async with server.browser(address=home) as browser:
+            assert (await browser.sign_in(await browser.to_sign_in())).status_code == 429
+
+
+async def test_no_address_and_no_name_is_stored_with_a_place() -> None:
+    async with running() as server, server.browser(address="198.51.100.1") as browser:
+        await browser.to_consent()
+        [(key, record)] = await server.store.list("usual_place")
+        assert re.fullmatch("[0-9a-f]{64}", key)
+        assert record == {}
+
+
 async def test_an_ipv6_network_is_one_place_to_guess_from() -> None:
     """Somebody with one IPv6 address has 2⁶⁴: they could lock anybody out, and try one password for all."""
     async with running() as server:
@@ -395,9 +454,10 @@ async def test_too_many_sign_ins_at_once_are_told_to_come_back() -> None:
 
 async def test_a_busy_server_says_so_and_does_not_count_the_try() -> None:
     clock = Clock()
-    users = Users(MemoryStore(now=clock), now=clock)
+    store = MemoryStore(now=clock)
+    users = Users(store, now=clock)
     busy = Passwords(CHEAP)
-    sign_in = PasswordSignIn(users, busy, Throttle(now=clock))
+    sign_in = PasswordSignIn(users, busy, Throttle(now=clock), UsualPlaces(store, now=clock))
     form = Form([("username", "ada"), ("password", "wrong password")])
     outcomes: list[type[Exception]] = []
 
