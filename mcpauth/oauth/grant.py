@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from mcpauth.events import Events, GrantRevoked, RevocationReason
-from mcpauth.oauth.errors import InvalidScope, InvalidTarget
+from mcpauth.oauth.errors import InvalidGrant, InvalidScope, InvalidTarget
 from mcpauth.oauth.permission import Permission, permissions_of
 from mcpauth.oauth.resource_registry import canonical_target, split_scope
 
@@ -166,9 +166,17 @@ class Grants:
         return grant.created_at + self._lifetime
 
     async def add(self, grant: Grant, *, expires_at: int | None = None) -> None:
-        """Store it, until its end or an earlier moment."""
+        """Store it, until its end or an earlier moment.
+
+        Raises:
+            InvalidGrant: its user has been disabled.
+        """
         moment = self.ends_at(grant) if expires_at is None else min(expires_at, self.ends_at(grant))
         await self._store.add(KIND, grant.grant_id, grant.to_record(), expires_at=moment, owner=grant.user_id)
+        # Only now: whoever disables the user later finds it (`suspend`), and whoever did before is seen here.
+        if not await self.has_active_user(grant):
+            await self._store.take(KIND, grant.grant_id)
+            raise InvalidGrant("the grant has ended")
 
     async def get(self, grant_id: str) -> Grant | None:
         """The grant, if it is in force: stored, not revoked, its user active."""

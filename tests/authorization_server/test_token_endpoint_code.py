@@ -9,6 +9,7 @@ import pytest
 from jwt import PyJWK
 
 from mcpauth.events import CodeReused, GrantRevoked, TokenIssued
+from mcpauth.stores.memory import MemoryStore
 from tests.authorization_server.core_helpers import (
     ISSUER,
     LOOPBACK,
@@ -16,13 +17,16 @@ from tests.authorization_server.core_helpers import (
     START,
     TASKS,
     VERIFIER,
+    Clock,
     CoreServer,
     core_server,
 )
 from tests.authorization_server.grants_helpers import service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
+
+    from mcpauth.oauth.store import Record
 
 pytestmark = pytest.mark.anyio
 
@@ -297,6 +301,34 @@ async def test_a_user_disabled_since_the_consent_gets_nothing(server: CoreServer
     response = await server.redeem(client, code)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
     assert not server.events(TokenIssued)
+
+
+class Meanwhile(MemoryStore):
+    """A store in which something else happens right before a grant is stored."""
+
+    happens: Callable[[], object] | None = None
+
+    async def add(
+        self, kind: str, key: str, record: Record, *, expires_at: int | None = None, owner: str | None = None
+    ) -> bool:
+        if kind == "grant" and self.happens is not None:
+            self.happens()
+        return await super().add(kind, key, record, expires_at=expires_at, owner=owner)
+
+
+async def test_a_user_disabled_while_the_code_is_redeemed_gets_nothing() -> None:
+    """`mcpauth users disable` goes by the grants that there are. This one is none yet, and its access token
+    would be on no list of revocations.
+    """
+    store = Meanwhile(clock := Clock())
+    async with core_server(store, clock) as server:
+        client = await server.public_client()
+        code = await server.code(client)
+        store.happens = lambda: server.disabled_users.add("alice")
+        response = await server.redeem(client, code)
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+        assert not server.events(TokenIssued)
+        assert await store.list("grant") == await store.list("refresh_token") == []
 
 
 async def test_a_removed_client_gets_nothing(server: CoreServer) -> None:
