@@ -234,8 +234,9 @@ class Grants:
 
     async def revoke_all_of_client(self, client_id: str, *, reason: RevocationReason) -> int:
         """End every grant to a client, which is about to be forgotten; how many there were."""
-        grants = [grant for grant in await self.list() if grant.client_id == client_id]
-        return sum([await self.revoke(grant.grant_id, reason=reason) for grant in grants])
+        records = await self._store.list(KIND)
+        grants = [key for key, record in records if record["client_id"] == client_id]
+        return sum([await self.revoke(grant_id, reason=reason) for grant_id in grants])
 
     async def suspend(self, user_id: str) -> None:
         """Tell resource servers of a disabled user: the grants stay, the access tokens do not."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT_BUSY = timedelta(seconds=5)
+PAGE_ROWS = 500
+"""So few that reading them holds up nobody else in the event loop."""
 
 ADD = """
 INSERT INTO records (kind, key, owner, record, expires_at) VALUES (?, ?, ?, ?, ?)
@@ -45,8 +47,8 @@ WHERE kind = ? AND key = ? AND record = ? AND (expires_at IS NULL OR expires_at 
 """
 LIST = """
 SELECT key, record FROM records
-WHERE kind = ? AND (expires_at IS NULL OR expires_at > ?)
-ORDER BY key
+WHERE kind = ? AND key >= ? AND (expires_at IS NULL OR expires_at > ?)
+ORDER BY key LIMIT ?
 """
 LIST_OWNER = """
 SELECT key, record FROM records
@@ -121,19 +123,29 @@ class SqliteStore:
         )
 
     async def list(self, kind: str, owner: str | None = None) -> Records:
-        """See `Store.list`."""
-        statement = LIST if owner is None else LIST_OWNER
-        parameters = (kind, self._now()) if owner is None else (kind, owner, self._now())
-        try:
-            rows: Rows = self._reader.execute(statement, parameters).fetchall()
-        except sqlite3.Error as error:
-            rows = await self._read_again(statement, parameters, error)
-        return [(key, from_json(record)) for key, record in rows]
+        """See `Store.list`. What changes meanwhile may be in it or not: all of a kind is read in pages."""
+        if owner is not None:
+            return _records(await self._read(LIST_OWNER, (kind, owner, self._now())))
+        found: Records = []
+        start = ""
+        while page := _records(await self._read(LIST, (kind, start, self._now(), PAGE_ROWS))):
+            found += page
+            if len(page) < PAGE_ROWS:
+                break
+            start = page[-1][0] + "\0"  # the very next key
+            await asyncio.sleep(0)
+        return found
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         await self._writer.aclose()
         self._reader.close()
+
+    async def _read(self, statement: str, parameters: Parameters) -> Rows:
+        try:
+            return self._reader.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            return await self._read_again(statement, parameters, error)
 
     # Readers are in the event loop's thread: a look-up takes microseconds, less than to hand it over.
     async def _read_again(self, statement: str, parameters: Parameters, error: sqlite3.Error) -> Rows:
@@ -146,3 +158,7 @@ class SqliteStore:
             except sqlite3.Error as another:
                 error = another
         raise StoreUnavailable("the SQLite file could not be read") from error
+
+
+def _records(rows: Rows) -> Records:
+    return [(key, from_json(record)) for key, record in rows]

@@ -157,3 +157,12 @@ class StoreContract:
         assert [key for key, _ in await store.list("k")] == ["0", "1", "2", "3"]
         assert await store.list("k", "a") == [("2", {"key": "2"}), ("3", {"key": "3"})]
         assert await store.list("k", "nobody") == []
+
+    @pytest.mark.parametrize("count", [500, 1000, 1001])
+    async def test_however_many_are_listed_each_once(self, store: Store, count: int) -> None:
+        keys = ["", "\0", "a", "a\0", "é", *(f"{number:04}" for number in range(count - 5))]
+        await asyncio.gather(*(store.add("k", key, {"key": key}) for key in keys))
+        await store.add("l", "another kind", {})
+        listed = await store.list("k")
+        assert [key for key, _ in listed] == sorted(keys)
+        assert all(record == {"key": key} for key, record in listed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcpauth.oauth.store import StoreUnavailable
-from mcpauth.stores.sqlite import SqliteStore
+from mcpauth.stores.sqlite import PAGE_ROWS, SqliteStore
 from mcpauth.stores.sqlite_file import SCHEMA
 from mcpauth.stores.sqlite_writer import BUSY_PAUSE_SECONDS, MAX_BATCH, SWEEP_SECONDS, SqliteWriter
 from tests.authorization_server.core_helpers import START, Clock
@@ -51,6 +51,22 @@ class TestSqliteStore(StoreContract):
         clock.advance(10)
         assert await again.get("k", "1") is None
         await again.aclose()
+
+    async def test_others_have_their_turn_while_many_records_are_listed(self, store: SqliteStore) -> None:
+        """Whoever lists a hundred thousand grants keeps nobody else waiting for it."""
+        await asyncio.gather(*(store.add("k", str(number), {}) for number in range(5 * PAGE_ROWS)))
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        waiting = asyncio.create_task(others())
+        assert len(await store.list("k")) == 5 * PAGE_ROWS
+        waiting.cancel()
+        assert turns >= 4
 
     async def test_an_answer_comes_only_after_the_change_is_in_the_file(
         self, store: SqliteStore, path: Path
