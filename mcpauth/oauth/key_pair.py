@@ -37,9 +37,12 @@ class SigningKey:
 
 async def new_private_jwk(algorithm: str) -> dict[str, Any]:
     """A new key pair as a private JWK."""
-    # Finding RSA primes takes a noticeable moment, in which others are served.
-    key = await asyncio.to_thread(_generate, algorithm)
-    return key.as_dict(private=True)
+    while True:
+        # Finding RSA primes takes a noticeable moment, in which others are served.
+        key = await asyncio.to_thread(_generate, algorithm)
+        # A command line would take such a `kid` for an option.
+        if not key.thumbprint().startswith("-"):
+            return key.as_dict(private=True)
 
 
 def _generate(algorithm: str) -> ECKey | RSAKey | OKPKey:

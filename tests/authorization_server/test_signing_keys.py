@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from mcpauth.oauth.access_token import AccessTokens
+from mcpauth.oauth.key_pair import new_private_jwk, signing_key
 from mcpauth.oauth.key_rings import KeyRings
 from mcpauth.oauth.key_schedule import LATE, PUBLISHED_AHEAD
 from mcpauth.oauth.permission import Permission
@@ -324,3 +325,12 @@ async def _flood(verifier: JwtVerifier, token: str) -> None:
         )
         with pytest.raises(InvalidToken):
             await verifier.verify(forged)
+
+
+async def test_a_kid_can_be_given_on_a_command_line() -> None:
+    """It is a thumbprint in base64url, and what begins with a hyphen would be taken for an option."""
+    made = [
+        signing_key({"algorithm": "ES256", "private_jwk": await new_private_jwk("ES256")}) for _ in range(500)
+    ]
+    assert len({key.kid for key in made}) == 500
+    assert not [key.kid for key in made if key.kid.startswith("-")]
