@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpauth_middleware.policy import Context, PolicyError, ToolFacts
-from mcpauth_middleware.policy.conditions import MAX_LENGTH, compile_condition
+from mcpauth_middleware.policy.conditions import MAX_LENGTH, MAX_PART_LENGTH, compile_condition
 from mcpauth_middleware.policy.errors import ArgumentsUnknown, Unevaluable
 from mcpauth_middleware.policy.expression import FUNCTIONS
 from mcpauth_middleware.policy.syntax import MAX_DEPTH, SYNTAX, refuse_unlisted
@@ -636,8 +636,11 @@ def test_what_is_no_condition_is_refused_with_the_column_and_the_mend(text: str,
 
 def test_length_and_depth_are_bounded() -> None:
     """So is the work of every evaluation."""
-    with pytest.raises(PolicyError, match="longer than 2000"):
+    with pytest.raises(PolicyError, match="longer than 100000"):
         compile_condition("args.x == 1" + " " * MAX_LENGTH)
+    with pytest.raises(PolicyError, match="longer than 2000"):
+        compile_condition(f'args.y and args.x == "{"x" * MAX_PART_LENGTH}"')
+    compile_condition(" and ".join(f'args.x != "{number}"' for number in range(500)))
     for deep in ("not " * MAX_DEPTH + "args.x", "-" * 500 + "args.x == 1", "args" + ".x" * 100 + " == 1"):
         with pytest.raises(PolicyError, match="nested deeper"):
             compile_condition(deep)

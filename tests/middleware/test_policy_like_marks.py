@@ -69,6 +69,25 @@ async def test_a_template_s_mark_opens_no_resource_that_is_registered_by_itself(
     assert ran == ["a", "keys"]
 
 
+def test_a_template_s_rule_leaves_out_as_many_resources_as_there_are() -> None:
+    """Hundreds are soon registered, and their rule is written by nobody."""
+    server = FastMCP("s")
+
+    @requires("files:read")
+    def note(name: str) -> str:
+        return name
+
+    server.resource("notes://{name}")(note)
+    for number in range(300):
+        server.resource(f"notes://one-of-many-{number}")(lambda: "secret")
+    policy = Policy.from_server(server)
+
+    reader = someone("files:read")
+    assert policy.sees("resource", "notes://other", reader)
+    assert not any(policy.sees("resource", f"notes://one-of-many-{number}", reader) for number in range(300))
+    assert Policy.from_toml(policy.to_toml()).rules == policy.rules
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

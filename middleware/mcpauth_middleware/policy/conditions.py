@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from mcpauth_middleware.policy.facts import Facts
     from mcpauth_middleware.policy.vocabulary import Evaluate
 
-MAX_LENGTH: Final = 2_000
+MAX_LENGTH: Final = 100_000
+MAX_PART_LENGTH: Final = 2_000
+"""Of what `and` joins at the top: `from_server` joins as many as there are resources to leave out."""
 
 _ONE_READING: Final = re.compile(r"[^%?#]*")
 _ESCAPE: Final = re.compile(r"\\(.?)", re.DOTALL)
@@ -118,14 +120,17 @@ def compile_condition(text: str) -> When:
 
 
 def _part(node: ast.expr, text: str) -> Part:
+    source = source_of(text, node)
+    if len(source) > MAX_PART_LENGTH:
+        _refuse_long(MAX_PART_LENGTH)
     compiler = Compiler(text)
     evaluate = compiler.condition(node)
-    return Part(source_of(text, node), evaluate, compiler.reads)
+    return Part(source, evaluate, compiler.reads)
 
 
 def _parse(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
-        raise PolicyError(f"is longer than {MAX_LENGTH} characters; make two rules of it")
+        _refuse_long(MAX_LENGTH)
     _refuse_unknown_escapes(text)
     if text != text.lstrip():
         raise PolicyError("column 1: begins with a space; remove it")
@@ -150,6 +155,10 @@ def _found(fact: Evaluate, facts: Facts) -> object:
         return fact(facts)
     except Unevaluable as problem:
         return problem
+
+
+def _refuse_long(limit: int) -> NoReturn:
+    _refuse(f"is longer than {limit} characters; make two rules of it")
 
 
 def _refuse(problem: str) -> NoReturn:

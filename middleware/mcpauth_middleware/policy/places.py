@@ -20,6 +20,9 @@ def place(text: str, node: ast.AST) -> str:
 
 def source_of(text: str, node: ast.AST) -> str:
     """The text of a piece of syntax."""
+    if isinstance(node, ast.expr) and node.end_lineno == 1:
+        # Nothing but the first line need be found, where long conditions have their many parts.
+        return text.encode()[node.col_offset : node.end_col_offset].decode()
     return ast.get_source_segment(text, node) or text
 
 

@@ -108,7 +108,7 @@ class Policy:
         """The rules that `requires` wrote beside what an `mcp` or FastMCP server has registered so far.
 
         Raises:
-            PolicyError: it is no such server.
+            PolicyError: it is no such server, or what it has registered cannot be marked like this.
         """
         policy = cls(scopes=scopes, claims=claims)
         found = registered(server)
