@@ -108,6 +108,7 @@ def test_a_uri_that_servers_read_differently_is_refused(uri: str) -> None:
         "http://{host}:8080/a",
         "notes://user@host/a",
         "notes://user:password@host:8080/a",
+        "redis://:password@host:6379/0",
         "notes://host:0/a",
         "notes://{host}:{port}/a",
         "x://ns:type/a",

@@ -24,7 +24,8 @@ _TEMPLATE_EXPRESSION = re.compile(r"\{[^{}/?#]*\}")
 _AUTHORITY = re.compile(
     r"//(?:(?P<user>[^/?#]*)@)?(?P<host>\[[^/?#\]]*\]|[^/?#:@\[\]]*)(?::(?P<port>[^/?#:@]*))?(?=[/?#]|$)"
 )
-_USER = re.compile(r"[^:@]+(?::[^:@]+)?")
+# A password may stand alone, as in `redis://:password@host`: that is kept as it is.
+_USER = re.compile(r"[^:@]+|[^:@]*:[^:@]+")
 _PLAIN_HOST = re.compile(r"[a-z0-9._\-]+")
 # What the WHATWG parser takes for an IPv4 address, and the one way to write it that it keeps.
 _NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
@@ -121,7 +122,7 @@ def _authority_problem(rest: str) -> str | None:
     if match is None:
         return None  # a name for which it has no rule
     if match["user"] is not None and not _USER.fullmatch(match["user"]):
-        return "has user information of which a part is empty"
+        return "has user information that is empty, ends with a colon or holds another @"
     port = match["port"]
     if port is not None and (not port or (port.isdecimal() and not _PORT.fullmatch(port))):
         return "has a port that is empty or begins with 0"
