@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpauth_middleware.message import ListFilter, Target, list_item_target
+from mcpauth_middleware.message.events import EventSplitter, event_data
 from tests.middleware.gate_helpers import chunked
 
 if TYPE_CHECKING:
@@ -262,10 +263,11 @@ async def test_a_list_that_nobody_asked_for_is_filtered(
 
 
 async def test_a_list_that_nobody_asked_for_is_withheld_where_it_cannot_be_read() -> None:
-    """Compressed, or with more than one reading."""
+    """Compressed, with more than one reading, or in another encoding, which some JSON parsers guess."""
     gzipped = [*JSON_HEADERS, (b"content-encoding", b"gzip")]
     twice = result().replace(b'"id": 7', b'"id": 7, "id": 7')
-    for headers, body in ((gzipped, gzip.compress(result())), (JSON_HEADERS, twice)):
+    wide = result().decode().encode("utf-16-le")
+    for headers, body in ((gzipped, gzip.compress(result())), (JSON_HEADERS, twice), (JSON_HEADERS, wide)):
         client = await exchange([body], headers=headers, lists=None)
         assert json.loads(client.body) == ERROR
 
@@ -417,6 +419,9 @@ async def test_a_large_event_ends_where_a_list_shows_in_it(size: int, *, stream:
     assert b"open" not in client.body
     assert b"{}" not in client.body
     assert client.is_complete
+    # For the call that waits, the error is an event of its own.
+    data = [event_data(each) for each in EventSplitter().feed(client.body)]
+    assert stream or json.loads(data[-1] or b"") == ERROR
 
 
 @pytest.mark.parametrize("size", [1, 7, 900, 5000])
@@ -425,9 +430,16 @@ async def test_a_large_document_passes_until_a_list_shows_in_it(size: int) -> No
     plain = b'{"jsonrpc":"2.0","id":7,"result":{"content":"' + b"x" * 3000 + b'"}}'
     late = b'{"id":7,"jsonrpc":"2.0","_meta":"' + b"x" * 3000 + b'","result":{"tools":[{"name":"open"}]}}'
     passed, cut = [
-        await exchange(in_parts(body, size), headers=JSON_HEADERS, lists=None, max_bytes=1000)
+        await exchange(
+            in_parts(body, size),
+            headers=[*JSON_HEADERS, (b"content-length", b"%d" % len(body))],
+            lists=None,
+            max_bytes=1000,
+        )
         for body in (plain, late)
     ]
+    # A server would fail on a body that is shorter than announced.
+    assert cut.headers.get(b"content-length") in (None, b"%d" % len(cut.body))
     assert passed.body == plain
     assert b"open" not in cut.body
     assert passed.is_complete

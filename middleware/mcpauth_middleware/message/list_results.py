@@ -22,8 +22,9 @@ _ENTRIES: Final[Mapping[ListKind, tuple[TargetKind, str]]] = MappingProxyType(
         "resourceTemplates": ("resource", "uriTemplate"),
     }
 )
-# Or a letter that is written as an escape: a member can have such a name without looking like it.
-_LIST_MEMBER = re.compile(rb'"(?:tools|prompts|resources|resourceTemplates)"|\\u00[4-7]')
+# Or a letter that is written as an escape, or a NUL as in UTF-16, which some clients read: a member can have
+# such a name without looking like it.
+_LIST_MEMBER = re.compile(rb'"(?:tools|prompts|resources|resourceTemplates)"|\\u00[4-7]|\x00')
 
 
 def list_item_target(kind: ListKind, item: Mapping[str, Any]) -> Target | None:

@@ -114,10 +114,14 @@ class ListFilter:
         self._take = self._take_rest_of_document
         body = bytes(self._body)
         self._body.clear()
-        await self._send(self._start)
+        # It may end early, and then it is shorter than announced.
+        headers = _without_body_headers(list(self._start.get("headers", ())))
+        await self._send({**self._start, "headers": headers})
         await self._take_rest_of_document({**message, "body": body})
 
     async def _take_rest_of_document(self, message: ASGIMessage) -> None:
+        if message["type"] != "http.response.body":
+            return
         if not self._goes_on_without_list(message.get("body", b"")):
             self._log("it is too large")
             self._take = self._discard
@@ -160,7 +164,8 @@ class ListFilter:
     async def _end_events(self, before: bytes) -> None:
         self._log("an event is too large")
         self._take = self._discard
-        last = b"" if self._stream else b"event: message\r\ndata: " + self._error() + b"\r\n\r\n"
+        # After a blank line, or the error would be more data of the event that has begun.
+        last = b"" if self._stream else b"\r\n\r\nevent: message\r\ndata: " + self._error() + b"\r\n\r\n"
         await self._send({"type": "http.response.body", "body": before + last})
 
     def _filter_event(self, event: bytes) -> bytes:
