@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.asgi import Scope
 
+_DOT_SEGMENTS = frozenset({".", ".."})
+
 
 def request_paths(scope: Scope) -> tuple[str, str]:
     """The path as the server sees it, and as the application does where it is mounted below a prefix."""
@@ -29,6 +31,11 @@ def _path_of(resource: str) -> str:
     return unquote(urlsplit(resource).path).rstrip("/")
 
 
+def _check_exact(option: str, path: str, example: str) -> None:
+    if not path.startswith("/") or any(character in path for character in "*?#%{}"):
+        raise ValueError(f'{option}: each is one exact path such as "{example}" (got {path!r})')
+
+
 class Endpoints:
     """The paths at which MCP is spoken: that of the resource, those below it, and exact ones named besides.
 
@@ -36,14 +43,13 @@ class Endpoints:
     of the application would run for everybody who has a token.
 
     Raises:
-        ValueError: one of those named is no path.
+        ValueError: one of those named is no exact path.
     """
 
     def __init__(self, more: Collection[str], *, resource: str) -> None:
         self._endpoint = _path_of(resource)
         for path in more:
-            if not path.startswith("/"):
-                raise ValueError(f'endpoints: each is a path such as "/sse" (got {path!r})')
+            _check_exact("endpoints", path, "/sse")
         self._more = frozenset(more)
 
     def match(self, path: str, app_path: str) -> bool:
@@ -53,6 +59,8 @@ class Endpoints:
         return self._is_of_resource(path) or self._is_of_resource(app_path)
 
     def _is_of_resource(self, path: str) -> bool:
+        if not _DOT_SEGMENTS.isdisjoint(path.split("/")):
+            return False  # an application that passes it on may leave the resource by it
         # Also its end: below a prefix that a proxy or a mount takes off, that is what is left.
         return f"{path}/".startswith(f"{self._endpoint}/") or self._endpoint.endswith(path.rstrip("/"))
 
@@ -67,8 +75,7 @@ class PublicPaths:
     def __init__(self, paths: Collection[str], *, resource: str) -> None:
         self._endpoint = _path_of(resource)
         for path in paths:
-            if not path.startswith("/") or any(character in path for character in "*?#%{}"):
-                raise ValueError(f'public_paths: each is one exact path such as "/health" (got {path!r})')
+            _check_exact("public_paths", path, "/health")
             # Also the end of it: below a prefix that a proxy or a mount takes off, that is what is left.
             if path == f"{self._endpoint}/" or (path != "/" and self._endpoint.endswith(path.rstrip("/"))):
                 raise ValueError(f"public_paths: {path!r} is the MCP endpoint itself; remove it")

@@ -66,6 +66,9 @@ async def test_a_route_beside_the_endpoint_runs_for_nobody(make: Callable[[str],
         ("https://rs.example/mcp", "/mcp", True),
         ("https://rs.example/mcp", "/mcp/", True),
         ("https://rs.example/mcp", "/mcp/files", True),
+        ("https://rs.example/mcp", "/mcp/.files", True),
+        ("https://rs.example/mcp", "/mcp/%2E%2E/users", False),
+        ("https://rs.example/mcp", "/mcp/files/%2E%2E", False),
         ("https://rs.example/mcp", "/mcps", False),
         ("https://rs.example/mcp", "/MCP", False),
         ("https://rs.example/mcp", "/other/mcp", False),
@@ -74,6 +77,7 @@ async def test_a_route_beside_the_endpoint_runs_for_nobody(make: Callable[[str],
         ("https://rs.example/api/mcp", "/", True),
         ("https://rs.example/api/mcp", "/api", False),
         ("https://rs.example", "/anything", True),
+        ("https://rs.example", "/%2E%2E/anything", False),
         ("https://rs.example/mcp", "/sse", True),
         ("https://rs.example/mcp", "/sse/", False),
     ],
@@ -81,7 +85,9 @@ async def test_a_route_beside_the_endpoint_runs_for_nobody(make: Callable[[str],
 async def test_the_endpoint_is_the_path_of_the_resource_and_below(
     resource: str, path: str, *, reached: bool
 ) -> None:
-    """Or its end, where a proxy takes a prefix off; others are named."""
+    """Or its end, where a proxy takes a prefix off; others are named. A dot segment leads out of it (RFC 3986
+    §5.2.4), for an application that passes requests on.
+    """
     app = RecordingApp()
     async with client_of(protect(app, resource=resource, endpoints=["/sse"])) as client:
         answer = await client.get(path, headers=bearer(aud=resource))
@@ -92,7 +98,8 @@ async def test_the_endpoint_is_the_path_of_the_resource_and_below(
 
 def test_an_endpoint_that_is_no_path_stops_the_start() -> None:
     """As every wrong option."""
-    with pytest.raises(ValueError, match=r'^endpoints: each is a path such as "/sse"'):
-        protect(RecordingApp(), endpoints=["sse"])
+    for path in ("sse", "/sse*", "/{tenant}/sse"):
+        with pytest.raises(ValueError, match=r'^endpoints: each is one exact path such as "/sse"'):
+            protect(RecordingApp(), endpoints=[path])
     with pytest.raises(ValueError, match=r"^endpoints: give a list, \['/sse'\]"):
         protect(RecordingApp(), endpoints="/sse")
