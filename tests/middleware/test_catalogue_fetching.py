@@ -158,6 +158,16 @@ async def test_names_that_do_not_exist_do_not_make_the_server_list_again_and_aga
     assert len(server.lists) == 5
 
 
+async def test_paths_that_do_not_exist_do_not_make_the_server_list_again_and_again() -> None:
+    """What is known is known of a path; how often the server is asked goes by who asks."""
+    server = Server()
+    client = client_of(protect(server, policy=Policy.from_toml(TAGGED)))
+    for number in range(20):
+        await post(client, "tools/call", {"name": "no-tool"}, path=f"/mcp/{number}")
+    assert len(server.lists) == 5
+    assert not server.calls
+
+
 async def test_calls_that_come_together_wait_for_one_answer() -> None:
     """Not each for its own."""
     server = Server(delay=0.01)

@@ -68,7 +68,9 @@ class ToolFetcher:
         async with lock:
             if self._catalogue.definition(tool, who) is not None:
                 return  # somebody else asked while this call waited
-            if not (await self._often.take([Debit(repr(who), HOW_OFTEN, _LIST)])).allowed:
+            # Whatever the path: below a mount there are as many as a caller likes.
+            caller = repr(who[1:])
+            if not (await self._often.take([Debit(caller, HOW_OFTEN, _LIST)])).allowed:
                 return
             is_listed = False
             with anyio.move_on_after(FETCH_SECONDS):

@@ -76,7 +76,9 @@ class Metadata:
             raise FetchFailed(f"{self.issuer}: {member} {error}") from None
         # A document from the net must not point the server at its own loopback interface.
         if not is_safe(url) or (_is_loopback(url) and not _is_loopback(self.issuer)):
-            raise FetchFailed(f"{self.issuer}: {member} must be https, elsewhere (got {url!r})")
+            raise FetchFailed(
+                f"{self.issuer}: {member} must be https, and not on loopback where the issuer is not (got {url!r})"
+            )
         return url
 
 
