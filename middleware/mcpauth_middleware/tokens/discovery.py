@@ -77,7 +77,7 @@ class Metadata:
         # A document from the net must not point the server at its own loopback interface.
         if not is_safe(url) or (_is_loopback(url) and not _is_loopback(self.issuer)):
             raise FetchFailed(
-                f"{self.issuer}: {member} must be https, and not on loopback where the issuer is not (got {url!r})"
+                f"{self.issuer}: {member} must be https, on loopback only as the issuer is (got {url!r})"
             )
         return url
 
