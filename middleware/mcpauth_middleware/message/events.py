@@ -18,48 +18,6 @@ EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class EventTooLargeError(Exception):
-    """An event is larger than its reader is ready to hold."""
-
-
-class EventSplitter:
-    """Cuts a stream, fed in chunks of any size, into whole events."""
-
-    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._buffer = bytearray()
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes and return the events they complete.
-
-        Raises:
-            EventTooLargeError: an event, whole or not, is larger than `max_bytes`.
-        """
-        # What was searched before holds no end, except that its last line end may be the first half of one.
-        position = max(0, len(self._buffer) - 2)
-        self._buffer += chunk
-        events: list[bytes] = []
-        while (end := EVENT_END.search(self._buffer, position)) is not None:
-            events.append(self._cut(end.end()))
-            position = 0
-        self._refuse_size(len(self._buffer))
-        return events
-
-    def rest(self) -> bytes:
-        """Return what no blank line has ended; clients that follow the standard ignore it, some do not."""
-        return self._cut(len(self._buffer))
-
-    def _cut(self, end: int) -> bytes:
-        self._refuse_size(end)
-        event = bytes(self._buffer[:end])
-        del self._buffer[:end]
-        return event
-
-    def _refuse_size(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise EventTooLargeError
-
-
 class EventPieces:
     """Cuts a stream into whole events, and one that is larger than `max_bytes` into what has come of it.
 
@@ -73,6 +31,7 @@ class EventPieces:
 
     def feed(self, chunk: bytes) -> list[Piece]:
         """Take the next bytes and return what is complete, or too large to wait for."""
+        # What was searched before holds no end, except that its last line end may be the first half of one.
         position = max(0, len(self._buffer) - 2)
         self._buffer += chunk
         pieces: list[Piece] = []
@@ -101,6 +60,39 @@ class Piece(NamedTuple):
 
     text: bytes
     is_whole: bool
+
+
+class EventTooLargeError(Exception):
+    """An event is larger than its reader is ready to hold."""
+
+
+class EventSplitter:
+    """Cuts a stream, fed in chunks of any size, into whole events."""
+
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._pieces = EventPieces(max_bytes)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes and return the events they complete.
+
+        Raises:
+            EventTooLargeError: an event, whole or not, is larger than `max_bytes`.
+        """
+        return [_whole(piece) for piece in self._pieces.feed(chunk)]
+
+    def rest(self) -> bytes:
+        """Return what no blank line has ended; clients that follow the standard ignore it, some do not.
+
+        Raises:
+            EventTooLargeError: it is larger than `max_bytes`.
+        """
+        return _whole(self._pieces.rest())
+
+
+def _whole(piece: Piece) -> bytes:
+    if not piece.is_whole:
+        raise EventTooLargeError
+    return piece.text
 
 
 def event_data(event: bytes) -> bytes | None:
