@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mcpauth_middleware.bearer import read_credentials
 from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken, UseDpopNonce
+from mcpauth_middleware.tokens.revocation import is_revoked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,8 +79,7 @@ class Authentication:
 
     def is_revoked(self, principal: Principal) -> bool:
         """Whether a token that was good when its request came has been revoked since."""
-        revocations = self._revocation_lists.get(principal.issuer)
-        return revocations is not None and revocations.has_revoked(principal)
+        return is_revoked(self._revocation_lists, principal)
 
     def _credentials(self, exchange: Exchange) -> Credentials:
         credentials = read_credentials(exchange.sent, exchange.scope.get("query_string", b""))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from mcpauth_middleware.tokens.dpop import DpopBinding, DpopMode
 from mcpauth_middleware.tokens.dpop_nonce import DpopNonces
 from mcpauth_middleware.tokens.introspection import IntrospectionVerifier
 from mcpauth_middleware.tokens.jwt import JwtVerifier
-from mcpauth_middleware.tokens.revocation import RevocationList, RevocationMode
+from mcpauth_middleware.tokens.revocation import RevocationList, RevocationMode, is_revoked
 from mcpauth_middleware.tokens.static import StaticTokens
 from mcpauth_middleware.tokens.verified import VerifiedTokens
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from mcpauth_middleware.principal import Principal
     from mcpauth_middleware.tokens.authorization_server import AuthorizationServer
     from mcpauth_middleware.tokens.verifier import TokenVerifier
     from mcpauth_middleware.upstream import TokenExchange
@@ -61,12 +61,7 @@ def authentication(options: TokenOptions) -> Authentication:
     _check(options)
     background = Background()
     lists: dict[str, RevocationList] = {}
-
-    def is_revoked(principal: Principal) -> bool:
-        followed = lists.get(principal.issuer)
-        return followed is not None and followed.has_revoked(principal)
-
-    streams = OpenStreams(background=background, now=options.now, is_revoked=is_revoked)
+    streams = OpenStreams(background=background, now=options.now, is_revoked=partial(is_revoked, lists))
     lists.update(_revocation_lists(options, streams, background))
     verifier = _verifier(options, background)
     return Authentication(

@@ -165,6 +165,12 @@ class RevocationList:
             self._changed()
 
 
+def is_revoked(lists: Mapping[str, RevocationList], principal: Principal) -> bool:
+    """Whether the list of the principal's issuer, if there is one among these, names its token or grant."""
+    followed = lists.get(principal.issuer)
+    return followed is not None and followed.has_revoked(principal)
+
+
 def _entries(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     listed = document.get("revoked")
     if not isinstance(listed, list):
