@@ -51,6 +51,8 @@ class Exchange:
     """What the message was counted under."""
     limit_states: Sequence[LimitState] = ()
     """What that left of each."""
+    outer: str | None = None
+    """The call within which the server does this by itself."""
     members: tuple[Exchange, ...] = ()
     """The exchanges of a batch's members: refused together, each is still recorded by itself."""
 
@@ -79,6 +81,15 @@ class Exchange:
         other.message = message
         other.changes = HeaderChanges()
         return other
+
+    def within(self, call: str) -> Exchange:
+        """The exchange of what the server does by itself while it runs this call: no message came for it."""
+        inner = self.but(headers=[])
+        inner.outer = call
+        inner.about_message = Exchange.about_message
+        inner.decision, inner.definition = None, None
+        inner.debits, inner.limit_states = (), ()
+        return inner
 
     @property
     def counted(self) -> list[tuple[Debit, LimitState | None]]:

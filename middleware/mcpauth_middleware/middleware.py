@@ -25,6 +25,7 @@ from mcpauth_middleware.catalogue.strict_arguments import StrictArguments
 from mcpauth_middleware.errors import ClientDisconnected, MethodNotAllowed, NotAnEndpoint, Refused
 from mcpauth_middleware.exchange import Call, Exchange
 from mcpauth_middleware.forward import without_token
+from mcpauth_middleware.integrations.fastmcp_servers import FastMcpServers
 from mcpauth_middleware.limits import MemoryLimiter
 from mcpauth_middleware.message import (
     MessageRefused,
@@ -44,6 +45,7 @@ from mcpauth_middleware.running import Runner
 from mcpauth_middleware.sessions import SessionBinding
 from mcpauth_middleware.throttle import DEFAULT_RATE
 from mcpauth_middleware.tokens.options import TokenOptions, authentication
+from mcpauth_middleware.within import WithinCalls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -95,6 +97,8 @@ class McpAuthMiddleware:
         max_body_bytes: The longest message that is read.
         max_batch: How many messages a batch of revision 2025-03-26 may hold.
         strict_arguments: Whether arguments must fit the tool's input schema; needs the extra `strict`.
+        trusted_tools: Tools of a FastMCP server that may use other tools, resources and prompts of it which
+            their caller may not use. Every other tool uses what its caller may.
         session_key: What binds session ids to their user; None: random. Processes that share sessions share
             it.
         resumable_streams: Whether clients may resume streams (`Last-Event-ID`): only where the server's event
@@ -137,6 +141,7 @@ class McpAuthMiddleware:
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         max_batch: int = DEFAULT_MAX_BATCH,
         strict_arguments: bool = False,
+        trusted_tools: Collection[str] = (),
         session_key: bytes | None = None,
         resumable_streams: bool = False,
         verifier: TokenVerifier | None = None,
@@ -204,7 +209,19 @@ class McpAuthMiddleware:
             strict_arguments=StrictArguments() if strict_arguments else None,
             now=now,
         )
-        self._runner = Runner(app, policy=policy, recorder=recorder, catalogue=catalogue, now=now)
+        self._runner = Runner(
+            app,
+            policy=policy,
+            recorder=recorder,
+            catalogue=catalogue,
+            within=WithinCalls(
+                admission=self._admission,
+                recorder=recorder,
+                trusted_tools=frozenset(options.strings("trusted_tools", trusted_tools)),
+            ),
+            now=now,
+        )
+        self._servers = FastMcpServers(app)
         self._batches = Batches(
             app,
             admission=self._admission,
@@ -221,6 +238,8 @@ class McpAuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
+        if not self._servers.are_known:
+            self._servers.look(scope)
         if scope["type"] == "lifespan":
             await self._authentication.lifespan(self._app, scope, receive, send)
             return

@@ -59,6 +59,7 @@ class Recorder:
                 describe=self._describe,
                 tool=exchange.tool,
                 session=exchange.session,
+                outer=exchange.outer,
             )
             recording = self._record(event.text)
             if recording is not KEPT:
@@ -103,12 +104,16 @@ class Recorder:
         except Exception:
             _logger.exception("An audit event was lost")
 
-    async def refusal(self, refused: Refused | MessageRefused, *, status: int, exchange: Exchange) -> None:
-        """Record a request that did not run; `status` is the one it was answered with."""
+    async def refusal(
+        self, refused: Refused | MessageRefused, *, status: int | None, exchange: Exchange
+    ) -> None:
+        """Record a request that did not run; `status` is the one it was answered with, if it was one."""
         for one in exchange.members or (exchange,):
             await self._refusal(refused, status=status, exchange=one)
 
-    async def _refusal(self, refused: Refused | MessageRefused, *, status: int, exchange: Exchange) -> None:
+    async def _refusal(
+        self, refused: Refused | MessageRefused, *, status: int | None, exchange: Exchange
+    ) -> None:
         try:
             event = refusal(
                 refused.reason if isinstance(refused, Refused) else "malformed_message",
@@ -122,6 +127,7 @@ class Recorder:
                 describe=self._describe,
                 tool=exchange.tool,
                 session=exchange.session,
+                outer=exchange.outer,
             )
             await self._record(event.text)
         except Exception:

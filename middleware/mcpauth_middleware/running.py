@@ -10,6 +10,7 @@ from mcpauth_middleware.exchange import WatchedResponse
 from mcpauth_middleware.forward import SignedIn
 from mcpauth_middleware.message import ListFilter, list_item_target
 from mcpauth_middleware.policy.facts import Context
+from mcpauth_middleware.within import WITHIN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.message.request import ListKind
     from mcpauth_middleware.policy import Policy
     from mcpauth_middleware.recorder import Recorder
+    from mcpauth_middleware.within import Within
 
 
 class Runner:
@@ -34,9 +36,11 @@ class Runner:
         policy: Policy,
         recorder: Recorder,
         catalogue: Catalogue,
+        within: Callable[[Call, Exchange], Within | None],
         now: Callable[[], float],
     ) -> None:
         self._app = app
+        self._within = within
         self._policy = policy
         self._recorder = recorder
         self._catalogue = catalogue
@@ -49,6 +53,8 @@ class Runner:
         try:
             send = self._filtered(call, exchange, watched)
             with SignedIn(exchange, call) as scope:
+                if (within := self._within(call, exchange)) is not None:
+                    scope[WITHIN_KEY] = within
                 await self._app(scope, call.receive(exchange.receive), send)
             result = watched.result(raised=False)
         except Exception:

@@ -27,7 +27,7 @@ INSTALL_SECONDS = 100
 
 ENVIRONMENTS: dict[str, list[str]] = {
     ".venv": [],
-    ".venv-mcp1": ["mcp==1.30.*", "fastmcp>=3,<4", "fastapi", "granian", "hypercorn", "uvicorn"],
+    ".venv-mcp1": ["mcp==1.30.*", "fastmcp[tasks]>=3,<4", "fastapi", "granian", "hypercorn", "uvicorn"],
     ".venv-mcp126": ["mcp==1.26.*", "uvicorn"],
 }
 

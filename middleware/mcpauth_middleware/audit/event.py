@@ -47,7 +47,8 @@ class Intent(Event):
     """The event before a call, and what the one after it says again."""
 
     def __init__(self, kind: str, actor: str, identity: str, repeated: str, rest: str = "") -> None:
-        call = _new_call()
+        self.call = call = _new_call()
+        """By which its outcome, and what happens within it, refer to it."""
         self.text = (
             f'"v":{VERSION},"type":"{kind}","phase":"intent","call":"{call}","actor":{actor}{repeated}{rest}'
         )
@@ -64,14 +65,17 @@ def intent(
     describe: Description | None = None,
     tool: ToolFacts | None = None,
     session: str | None = None,
+    outer: str | None = None,
 ) -> Intent:
-    """What is about to run. `source` is the address the request came from."""
+    """What is about to run. `source` is the address the request came from, `outer` the call within which the
+    server does it by itself.
+    """
     describe = Description() if describe is None else describe
     return Intent(
         _type(message),
         describe.actor(principal),
         description.identity(principal),
-        _where(source, session, describe) + description.asked(message),
+        _where(source, session, describe, outer) + description.asked(message),
         f'{_with_what(message, tool, describe)},"decision":{description.decision(decision)}',
     )
 
@@ -118,7 +122,7 @@ def outcome(
 def refusal(
     reason: str,
     *,
-    status: int,
+    status: int | None,
     source: str | None,
     principal: Principal | None = None,
     message: Message | None = None,
@@ -128,13 +132,14 @@ def refusal(
     describe: Description | None = None,
     tool: ToolFacts | None = None,
     session: str | None = None,
+    outer: str | None = None,
 ) -> Event:
     """A request that never ran: its only event. What was not known yet when it was refused is not in it."""
     describe = Description() if describe is None else describe
     text = _alone("request" if message is None else _type(message), "refused")
     if principal is not None:
         text += f',"actor":{describe.actor(principal)}'
-    text += _where(source, session, describe)
+    text += _where(source, session, describe, outer)
     if message is not None:
         text += description.asked(message) + _with_what(message, tool, describe)
     if decision is not None:
@@ -178,8 +183,10 @@ def _type(message: Message) -> str:
     return _TYPES.get(message.method, "unknown_method")
 
 
-def _where(source: str | None, session: str | None, describe: Description) -> str:
+def _where(source: str | None, session: str | None, describe: Description, outer: str | None = None) -> str:
     text = "" if session is None else f',"session":"{describe.session(session)}"'
+    if outer is not None:
+        text = f',"within":"{outer}"{text}'
     return text if source is None else f'{text},"source":{{"ip":{string(source)}}}'
 
 
