@@ -21,7 +21,7 @@ from mcpauth.endpoints.metadata import Features, MetadataEndpoint, metadata_docu
 from mcpauth.events import Events, Listener
 from mcpauth.oauth.id_jag import PROFILE
 from mcpauth.oauth.issuer_keys import IssuerKeys
-from mcpauth.oauth.signing_keys import kept_fresh
+from mcpauth.oauth.key_refresh import kept_fresh
 from mcpauth.oauth.store import StoreUnavailable
 from mcpauth.oauth.user import Users
 from mcpauth.pages import Pages

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcpauth.oauth.key_pair import ALGORITHMS
 from mcpauth.oauth.key_schedule import PUBLISHED_AHEAD
 from mcpauth.oauth.signing_keys import KIND, SigningKeys
+from mcpauth.oauth.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -129,13 +130,20 @@ class KeyRings:
             await ring.read()
 
     async def refresh(self) -> None:
-        """Refresh all rings.
+        """Refresh all rings, also those after one that cannot be.
 
         Raises:
-            StoreUnavailable: the store could not be read or written; the keys of a ring stay as they were.
+            StoreUnavailable: the store could not be read or written; the keys of that ring stay as they were.
+            ValueError: it holds a key that only a newer version of this program understands.
         """
+        failed: StoreUnavailable | ValueError | None = None
         for ring in self._all:
-            await ring.refresh()
+            try:
+                await ring.refresh()
+            except (StoreUnavailable, ValueError) as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     async def refresh_if_old(self) -> None:
         """Refresh the rings of which the view is old; it stays if that fails."""

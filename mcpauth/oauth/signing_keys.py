@@ -6,10 +6,8 @@ A new key is published well before it signs, and an old one until the last token
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,16 +17,13 @@ from mcpauth.oauth.key_schedule import PUBLISHED_AHEAD, Schedule, State, Turn
 from mcpauth.oauth.store import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
-    from mcpauth.oauth.key_rings import KeyRings
     from mcpauth.oauth.store import Record, Store
 
 KIND = "signing_key"
 REFRESH_SECONDS = 30
 """How old the view of the store may be: what another process or an operator changed is known after that."""
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +168,7 @@ class SigningKeys:
     async def refresh_if_old(self) -> None:
         """Refresh, when the view of the store is older than `REFRESH_SECONDS`; it stays if that fails."""
         if not 0 <= self._now() - self._read_at < REFRESH_SECONDS:
-            # ValueError: see `_refresh_again_and_again`.
+            # ValueError: a record that only a newer version of this program understands.
             with suppress(StoreUnavailable, ValueError):
                 await self.refresh()
 
@@ -283,28 +278,6 @@ class SigningKeys:
             signs_from=stored.turn.signs_from,
             ends_at=self._schedule.ends_at(stored.turn),
         )
-
-
-@asynccontextmanager
-async def kept_fresh(keys: SigningKeys | KeyRings, *, every: float = REFRESH_SECONDS) -> AsyncGenerator[None]:
-    """Refresh the keys as long as the server runs."""
-    task = asyncio.create_task(_refresh_again_and_again(keys, every))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _refresh_again_and_again(keys: SigningKeys | KeyRings, every: float) -> None:
-    while True:
-        await asyncio.sleep(every)
-        try:
-            await keys.refresh()
-        # ValueError: a record that only a newer version of this program understands.
-        except (StoreUnavailable, ValueError) as error:
-            _logger.warning("The signing keys could not be read again: %s", error)
 
 
 def _name(number: int) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcpauth.oauth.encryption_keys import EncryptionKeys
+from mcpauth.oauth.key_refresh import kept_fresh
 from mcpauth.oauth.key_rings import KINDS, KeyRings
 from mcpauth.oauth.key_schedule import LATE, PUBLISHED_AHEAD, Schedule, Turn
-from mcpauth.oauth.signing_keys import KIND, kept_fresh
+from mcpauth.oauth.signing_keys import KIND
 from mcpauth.oauth.store import StoreUnavailable, to_json
 from mcpauth.stores.encrypted import unlocked
 from mcpauth.stores.memory import MemoryStore
@@ -374,6 +375,24 @@ async def test_a_ring_that_got_lost_goes_on_as_it_was_known() -> None:
     await rings.refresh_if_old()
     assert rings.current("RS256").kid == kid
     assert len(published(rings)) == 2
+
+
+async def test_a_ring_that_cannot_be_read_holds_up_no_other() -> None:
+    """A newer version of the program may write keys of which this one knows nothing."""
+    clock = Clock()
+    store = MemoryStore(clock)
+    rings, elsewhere = [await started(store, clock, "RS256") for _ in range(2)]
+    leaked = rings.current("RS256").kid
+    await elsewhere.retire(leaked)
+    [(name, record)] = await store.list(KIND)
+    assert await store.replace(
+        KIND, name, record, {**record, "algorithm": "ES1024", "private_jwk": {"kty": "new"}}
+    )
+
+    with pytest.raises(ValueError, match="unknown algorithm"):
+        await rings.refresh()
+    assert rings.find(leaked) is None
+    assert rings.current("RS256").kid == elsewhere.current("RS256").kid
 
 
 async def test_the_keys_of_every_ring_are_encrypted_at_rest() -> None:

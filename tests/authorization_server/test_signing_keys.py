@@ -11,10 +11,11 @@ import pytest
 
 from mcpauth.oauth.access_token import AccessTokens
 from mcpauth.oauth.key_pair import new_private_jwk, signing_key
+from mcpauth.oauth.key_refresh import kept_fresh
 from mcpauth.oauth.key_rings import KeyRings
 from mcpauth.oauth.key_schedule import LATE, PUBLISHED_AHEAD
 from mcpauth.oauth.permission import Permission
-from mcpauth.oauth.signing_keys import KIND, SigningKeys, kept_fresh
+from mcpauth.oauth.signing_keys import KIND, SigningKeys
 from mcpauth.oauth.store import StoreUnavailable
 from mcpauth.stores.memory import MemoryStore
 from mcpauth.stores.sqlite import SqliteStore
