@@ -101,6 +101,9 @@ async def exchange_json(request: JsonRequest, *, client: httpx2.AsyncClient | No
             return await _exchange(request, client)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:  # TimeoutError is an OSError
         raise FetchFailed(f"{request.url}: {type(error).__name__}") from error
+    except RuntimeError as error:
+        # The application's own client was closed, or has connections of an event loop that is gone.
+        raise FetchFailed(f"{request.url}: its http_client cannot be used: {error}") from error
 
 
 async def _exchange(request: JsonRequest, client: httpx2.AsyncClient | None) -> JsonAnswer:
@@ -135,7 +138,8 @@ async def _client_for(url: str, client: httpx2.AsyncClient | None) -> AsyncGener
     # One for each request: nothing is left open when the application's lifespan is never run, and none
     # belongs to an event loop that is gone. A proxy of the environment has no way to this machine's loopback.
     local = is_loopback_host(urlsplit(url).hostname or "")
-    trusted = await anyio.to_thread.run_sync(_trusted_certificates)
+    # With a limit of its own: the application's threads may all be busy with its tools.
+    trusted = await anyio.to_thread.run_sync(_trusted_certificates, limiter=anyio.CapacityLimiter(1))
     async with httpx2.AsyncClient(verify=trusted, trust_env=not local) as own:
         yield own
 
