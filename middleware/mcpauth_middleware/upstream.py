@@ -20,7 +20,7 @@ from mcpauth_middleware.errors import naming
 from mcpauth_middleware.principal import current_principal
 from mcpauth_middleware.resource import canonical_resource
 from mcpauth_middleware.tokens.bounded_cache import BoundedCache
-from mcpauth_middleware.tokens.discovery import check_issuer, discover
+from mcpauth_middleware.tokens.discovery import DiscoveredUrl, check_issuer
 from mcpauth_middleware.tokens.fetch import FetchFailed, JsonAnswer, JsonRequest, exchange_json, fetch_json
 
 if TYPE_CHECKING:
@@ -109,7 +109,11 @@ class TokenExchange:
         self._callers = _CallersTokens()
         self._exchanged: BoundedCache[UpstreamToken] = BoundedCache(max_entries=MAX_ENTRIES, now=now)
         self._calls: SharedCalls[UpstreamToken] = SharedCalls(Background(), max_calls=MAX_CALLS)
-        self._endpoint: str | None = None
+
+        async def fetch(url: str) -> Mapping[str, Any]:
+            return await fetch_json(url, client=http_client)
+
+        self._endpoint = DiscoveredUrl(issuer, "token_endpoint", fetch=fetch, now=now)
 
     def keep(self, principal: Principal, token: str) -> None:
         """Remember the caller's token as long as its principal is in use. The middleware calls this."""
@@ -149,27 +153,22 @@ class TokenExchange:
             **({"scope": scope} if scope else {}),
         }
         request = JsonRequest(
-            await self._token_endpoint(),
+            await self._endpoint.get(),
             method="POST",
             headers={"Authorization": self._authorization},
             form=form,
             deadline=DEADLINE_SECONDS,
         )
-        answer = await exchange_json(request, client=self._http_client)
-        if answer.status != _OK:
-            self._endpoint = None  # it may have moved
-            raise _refusal(answer)
-        token = _granted(answer.document(), resource, subject_token, now=self._now())
+        try:
+            answer = await exchange_json(request, client=self._http_client)
+            if answer.status != _OK:
+                raise _refusal(answer)
+            token = _granted(answer.document(), resource, subject_token, now=self._now())
+        except FetchFailed:
+            self._endpoint.doubt()
+            raise
         self._exchanged.put(key, token, until=token.expires_at - MARGIN_SECONDS)
         return token
-
-    async def _token_endpoint(self) -> str:
-        async def fetch(url: str) -> Mapping[str, Any]:
-            return await fetch_json(url, client=self._http_client)
-
-        if self._endpoint is None:
-            self._endpoint = (await discover(self._issuer, fetch)).url("token_endpoint")
-        return self._endpoint
 
 
 class _CallersTokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     Fetch = Callable[[str], Awaitable[Mapping[str, Any]]]
+
+METADATA_SECONDS = 3600
+"""So long an address is used without another look at the metadata."""
 
 
 def check_issuer(issuer: str) -> None:
@@ -102,6 +106,58 @@ async def discover(issuer: str, fetch: Fetch) -> Metadata:
             continue
         return Metadata(issuer, document)
     raise FetchFailed("; ".join(problems))
+
+
+class DiscoveredUrl:
+    """One address of an authorization server's metadata, for a process that may run longer than it is true.
+
+    It is looked up again after an hour, and when it is doubted. While the metadata cannot be had, what it
+    said last counts; when it has the address no more, nothing does. `configured`: it is always this one.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        member: str,
+        *,
+        fetch: Fetch,
+        now: Callable[[], float],
+        configured: str | None = None,
+    ) -> None:
+        self._issuer = issuer
+        self._member = member
+        self._fetch = fetch
+        self._now = now
+        self._configured = configured
+        self._url: str | None = None
+        self._looked_at = -math.inf
+
+    async def get(self) -> str:
+        """The address.
+
+        Raises:
+            FetchFailed: there is none, or it cannot be told.
+        """
+        if self._configured is not None:
+            return self._configured
+        known = self._url
+        # A clock that was set back makes it no more recent.
+        if known is not None and abs(self._now() - self._looked_at) < METADATA_SECONDS:
+            return known
+        self._looked_at = self._now()  # before the answer: whoever has a known address does not wait for it
+        try:
+            metadata = await discover(self._issuer, self._fetch)
+        except FetchFailed:
+            if known is None:
+                raise
+            return known
+        self._url = None
+        self._url = metadata.url(self._member)
+        return self._url
+
+    def doubt(self) -> None:
+        """It may have moved: the next use looks it up."""
+        self._looked_at = -math.inf
 
 
 def is_safe(url: str) -> bool:

@@ -17,7 +17,7 @@ from mcpauth_middleware.resource import canonical_resource
 from mcpauth_middleware.tokens import claims as rules
 from mcpauth_middleware.tokens.bounded_cache import BoundedCache
 from mcpauth_middleware.tokens.compact import MAX_TOKEN_BYTES
-from mcpauth_middleware.tokens.discovery import discover
+from mcpauth_middleware.tokens.discovery import DiscoveredUrl
 from mcpauth_middleware.tokens.fetch import FetchFailed, JsonRequest, exchange_json, fetch_json
 from mcpauth_middleware.tokens.verified import digest
 
@@ -66,7 +66,7 @@ class IntrospectionVerifier:
         if not 0 <= cache_seconds <= MAX_CACHE_SECONDS:
             raise ValueError(f"cache_seconds: must be from 0 to {MAX_CACHE_SECONDS:g} (got {cache_seconds})")
         self._server = server
-        self._endpoint = IntrospectionEndpoint(server, http_client=http_client)
+        self._endpoint = IntrospectionEndpoint(server, http_client=http_client, now=now)
         self._resource = canonical_resource(resource)
         self._audiences = frozenset(
             {*rules.spellings(self._resource), *accepted_audiences, *server.accepted_audiences}
@@ -141,14 +141,24 @@ class IntrospectionVerifier:
 class IntrospectionEndpoint:
     """The introspection endpoint of an authorization server, found by its metadata."""
 
-    def __init__(self, server: AuthorizationServer, *, http_client: httpx2.AsyncClient | None) -> None:
+    def __init__(
+        self, server: AuthorizationServer, *, http_client: httpx2.AsyncClient | None, now: Callable[[], float]
+    ) -> None:
         if server.introspection is None:
             raise ValueError("introspection: give the ClientCredentials of this resource server")
-        self._issuer = server.issuer
         self._authorization = server.introspection.authorization()
-        self._configured = server.introspection_endpoint
-        self._discovered: str | None = None
         self._http_client = http_client
+
+        async def fetch(url: str) -> Mapping[str, Any]:
+            return await fetch_json(url, client=http_client)
+
+        self._url = DiscoveredUrl(
+            server.issuer,
+            "introspection_endpoint",
+            fetch=fetch,
+            now=now,
+            configured=server.introspection_endpoint,
+        )
 
     async def ask(self, token: str) -> Mapping[str, Any]:
         """The answer, §2.2.
@@ -156,7 +166,13 @@ class IntrospectionEndpoint:
         Raises:
             FetchFailed: there is none that could be relied on.
         """
-        url = self._configured or await self._discover()
+        try:
+            return await self._ask(await self._url.get(), token)
+        except FetchFailed:
+            self._url.doubt()
+            raise
+
+    async def _ask(self, url: str, token: str) -> Mapping[str, Any]:
         request = JsonRequest(
             url,
             method="POST",
@@ -164,17 +180,8 @@ class IntrospectionEndpoint:
             form={"token": token, "token_type_hint": "access_token"},
         )
         answer = await exchange_json(request, client=self._http_client)
-        if answer.status == _OK:
-            return answer.document()
-        self._discovered = None  # it may have moved
         if answer.status == _UNAUTHORIZED:
             raise FetchFailed(f"{url}: does not know this resource server; check its client_id and secret")
-        raise FetchFailed(f"{url}: status {answer.status}")
-
-    async def _discover(self) -> str:
-        async def fetch(url: str) -> Mapping[str, Any]:
-            return await fetch_json(url, client=self._http_client)
-
-        if self._discovered is None:
-            self._discovered = (await discover(self._issuer, fetch)).url("introspection_endpoint")
-        return self._discovered
+        if answer.status != _OK:
+            raise FetchFailed(f"{url}: status {answer.status}")
+        return answer.document()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mcpauth_middleware.background import Background, SharedRun
 from mcpauth_middleware.errors import IssuerUnavailable
-from mcpauth_middleware.tokens.discovery import check_issuer, discover
+from mcpauth_middleware.tokens.discovery import DiscoveredUrl, check_issuer
 from mcpauth_middleware.tokens.fetch import FetchFailed
 from mcpauth_middleware.tokens.jwks import KeySet
 
@@ -57,8 +57,7 @@ class Issuer:
         self.identifier = identifier
         self._fetch = fetch
         self._now = now
-        self._configured_jwks_uri = jwks_uri
-        self._jwks_uri = jwks_uri
+        self._jwks_uri = DiscoveredUrl(identifier, "jwks_uri", fetch=fetch, now=now, configured=jwks_uri)
         self._refreshing = SharedRun(self._refresh, background or Background())
         self.keys: KeySet | None = None
         """Another object each time they have changed: what was verified before need not be good now."""
@@ -95,6 +94,7 @@ class Issuer:
         asked = self._age(self._asked_for_unknown_kid_at) < UNKNOWN_KID_SECONDS
         if self.keys is known and not asked and not self._is_pausing():
             self._asked_for_unknown_kid_at = self._now()
+            self._jwks_uri.doubt()
             await self._refreshing.wait()
         elif self._refreshing.is_running:
             await self._refreshing.wait()
@@ -106,13 +106,11 @@ class Issuer:
     async def _refresh(self) -> None:
         """Fetch the keys. Failure is remembered, not raised: what follows from it depends on the caller."""
         try:
-            if self._jwks_uri is None:
-                self._jwks_uri = (await discover(self.identifier, self._fetch)).url("jwks_uri")
-            keys = KeySet.from_document(await self._fetch(self._jwks_uri))
+            keys = KeySet.from_document(await self._fetch(await self._jwks_uri.get()))
         except (FetchFailed, ValueError) as error:
             self._failed_at = self._now()
             self._last_fetch_failed = True
-            self._jwks_uri = self._configured_jwks_uri  # what was discovered may have moved
+            self._jwks_uri.doubt()
             _logger.warning("No signing keys from %s: %s", self.identifier, error)
         else:
             if self.keys is None or not keys.is_same_as(self.keys):
