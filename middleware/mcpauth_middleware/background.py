@@ -112,12 +112,12 @@ class SharedCalls(Generic[V]):
         task = self._tasks.get(key)
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             if len(self._tasks) >= self._max_calls:
-                raise TooManyCalls
+                raise TooManyCalls(f"{self._max_calls} others go on already")
             task = self._tasks[key] = self._background.start(work)
             task.add_done_callback(lambda done: self._forget(key, done))
         await asyncio.wait({task})
         if task.cancelled():
-            raise CallCancelled
+            raise CallCancelled("it was ended with the server")
         return task.result()
 
     def _forget(self, key: bytes, task: asyncio.Task[V]) -> None:

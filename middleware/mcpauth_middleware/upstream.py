@@ -42,8 +42,10 @@ MAX_LIFETIME_SECONDS = 2**31
 DEADLINE_SECONDS = 10.0
 
 _OK = 200
-_TOKEN = re.compile(r"[\x21-\x7e]+")
-"""RFC 6749 §A.12, without the space: it goes into a header."""
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+"""RFC 6749 §A.12, without the space: it goes into a header, of which no server takes a longer one."""
+_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_AUDIENCE = re.compile(r"[\x21-\x7e]+")
 
 
 class UpstreamRefused(Exception):
@@ -102,7 +104,8 @@ class TokenExchange:
     ) -> None:
         with naming("issuer"):
             check_issuer(issuer)
-        self._issuer = issuer
+        self.issuer = issuer
+        """The authorization server, whose tokens these are."""
         self._authorization = credentials.authorization()
         self._http_client = http_client
         self._now = now
@@ -117,41 +120,54 @@ class TokenExchange:
 
     def keep(self, principal: Principal, token: str) -> None:
         """Remember the caller's token as long as its principal is in use. The middleware calls this."""
-        if principal.issuer == self._issuer:
+        if principal.issuer == self.issuer:
             self._callers.keep(principal, token)
 
     async def token(
-        self, resource: str, *, scopes: Collection[str] = (), principal: Principal | None = None
+        self,
+        resource: str,
+        *,
+        scopes: Collection[str] = (),
+        audience: str | None = None,
+        principal: Principal | None = None,
     ) -> UpstreamToken:
         """A token for another resource, for the caller of this tool or the principal given.
 
+        `audience` is sent in place of `resource`, to servers that know the other API by a name of their own
+        (RFC 8693 §2.1). The token is still for requests to `resource`, and to no other.
+
         Raises:
             LookupError: no request is being handled, or its token is of another issuer.
-            ValueError: the resource is none, or this server itself; or a scope is none.
+            ValueError: the resource is none, or this server itself; or a scope or the audience is none.
             UpstreamRefused: the user or the operator did not allow it.
             UpstreamUnavailable: try again later.
         """
         caller = principal or current_principal()
         target = _other_resource(resource, caller)
+        where = _target(target, audience)
         wanted = _scopes(scopes)
         subject_token = self._callers.of(caller)
-        key = hashlib.sha256(f"{subject_token}\0{target}\0{wanted}".encode()).digest()
-        if (known := self._exchanged.get(key)) is not None:
-            return known
-        try:
-            return await self._calls.result(key, partial(self._exchange, key, subject_token, target, wanted))
-        except (FetchFailed, CallCancelled, TooManyCalls) as error:
-            raise UpstreamUnavailable(f"no token exchange: {error}") from None
-
-    async def _exchange(self, key: bytes, subject_token: str, resource: str, scope: str) -> UpstreamToken:
         form = {
             "grant_type": GRANT_TYPE,
             "subject_token": subject_token,
             "subject_token_type": ACCESS_TOKEN,
             "requested_token_type": ACCESS_TOKEN,
-            "resource": resource,
-            **({"scope": scope} if scope else {}),
+            **where,
+            **({"scope": wanted} if wanted else {}),
         }
+        asked = "\0".join((target, *form, *form.values()))
+        key = hashlib.sha256(asked.encode(errors="surrogatepass")).digest()
+        if (known := self._exchanged.get(key)) is not None:
+            return known
+        work = partial(self._exchange, key, form, target, caller_ends_at=caller.expires_at)
+        try:
+            return await self._calls.result(key, work)
+        except (FetchFailed, CallCancelled, TooManyCalls) as error:
+            raise UpstreamUnavailable(f"no token exchange: {error}") from None
+
+    async def _exchange(
+        self, key: bytes, form: Mapping[str, str], resource: str, *, caller_ends_at: float
+    ) -> UpstreamToken:
         request = JsonRequest(
             await self._endpoint.get(),
             method="POST",
@@ -163,11 +179,12 @@ class TokenExchange:
             answer = await exchange_json(request, client=self._http_client)
             if answer.status != _OK:
                 raise _refusal(answer)
-            token = _granted(answer.document(), resource, subject_token, now=self._now())
+            token = _granted(answer.document(), resource, form["subject_token"], now=self._now())
         except FetchFailed:
             self._endpoint.doubt()
             raise
-        self._exchanged.put(key, token, until=token.expires_at - MARGIN_SECONDS)
+        # No longer than the caller's own token: whoever still has its principal has it exchanged anew.
+        self._exchanged.put(key, token, until=min(token.expires_at - MARGIN_SECONDS, caller_ends_at))
         return token
 
 
@@ -199,6 +216,15 @@ def _other_resource(resource: str, caller: Principal) -> str:
     return target
 
 
+def _target(resource: str, audience: str | None) -> dict[str, str]:
+    """What the authorization server is told that the token is for."""
+    if audience is None:
+        return {"resource": resource}
+    if not _AUDIENCE.fullmatch(audience):
+        raise ValueError(f"audience: must be the name that the authorization server knows (got {audience!r})")
+    return {"audience": audience}
+
+
 def _scopes(scopes: Collection[str]) -> str:
     if isinstance(scopes, str):
         raise ValueError(f"scopes: give a list, [{scopes!r}]")  # noqa: TRY004  as options do
@@ -213,7 +239,7 @@ def _refusal(answer: JsonAnswer) -> Exception:
         return FetchFailed(f"{answer.url}: status {answer.status}")
     error = answer.document().get("error")
     # Of the server's words only the code: a description could have anything in it.
-    return UpstreamRefused(error if isinstance(error, str) and error.isidentifier() else "refused")
+    return UpstreamRefused(error if isinstance(error, str) and _CODE.fullmatch(error) else "refused")
 
 
 def _granted(document: Mapping[str, Any], resource: str, subject_token: str, *, now: float) -> UpstreamToken:

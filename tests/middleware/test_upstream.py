@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mcpauth.oauth.token_exchange import ExchangeRule
@@ -25,7 +26,7 @@ from mcpauth_middleware import (
 )
 from tests.authorization_server import grants_helpers
 from tests.authorization_server.grants_helpers import FILES, NOTES, TASKS, Service, claims_of
-from tests.middleware.edge_helpers import ISSUER, NOW, RESOURCE, Clock, IssuerServer, client_of, post
+from tests.middleware.edge_helpers import ISSUER, NOW, RESOURCE, Clock, IssuerServer, client_of, post, protect
 from tests.middleware.test_revocation import principal
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ async def test_its_own_resource_and_what_is_none_are_refused_before_anything_is_
             (NOTES, "notes:read"),
             (NOTES, ["a b"]),
         ]
+        for audience in ("", "a b", "a\0b"):
+            refused, _ = await here.call(partial(here.upstream.token, NOTES, audience=audience))
+            assert str(refused).startswith("audience: ")
         for resource, scopes in wrong:
             refused, _ = await here.call(partial(here.upstream.token, resource, scopes=scopes))
             assert isinstance(refused, ValueError)
@@ -232,6 +236,7 @@ def exchange_at(server: Exchanging) -> TokenExchange:
         {"access_token": "a token"},
         {"access_token": "token\r\nCookie: a=b"},
         {"access_token": "tok\ud800"},
+        {"access_token": "x" * 16_385},
         {"expires_in": "300"},
         {"expires_in": -1},
         {"expires_in": 10**400},
@@ -269,10 +274,11 @@ async def test_nothing_of_the_servers_words_but_its_code_is_in_the_error() -> No
         await upstream.token(NOTES, principal=caller)
     assert str(raised.value) == "the authorization server refused the token exchange: invalid_target"
 
-    server.answer = {"error": "something <b>odd</b>"}
-    with pytest.raises(UpstreamRefused) as raised:
-        await upstream.token(NOTES, principal=caller)
-    assert raised.value.error == "refused"
+    for odd in ("something <b>odd</b>", "x" * 65, "\u0435rror", ["invalid_target"], None):
+        server.answer = {"error": odd}
+        with pytest.raises(UpstreamRefused) as raised:
+            await upstream.token(NOTES, principal=caller)
+        assert raised.value.error == "refused"
 
 
 async def test_many_calls_at_once_exchange_once_and_survive_the_first() -> None:
@@ -299,6 +305,64 @@ async def test_many_calls_at_once_exchange_once_and_survive_the_first() -> None:
     assert server.forms[0]["grant_type"] == ["urn:ietf:params:oauth:grant-type:token-exchange"]
     assert server.forms[0]["resource"] == [NOTES]
     assert RESOURCE != NOTES
+
+
+async def test_an_exchanged_token_is_not_kept_beyond_the_token_it_was_got_for() -> None:
+    """RFC 8693 §2.1: whoever still has the principal of an expired one is told what its server says of it."""
+    server, clock = Exchanging(answer={**GRANTED, "expires_in": 3600}), Clock()
+    upstream = TokenExchange(
+        ISSUER, ClientCredentials("rs", "secret"), http_client=client_of(server), now=clock
+    )
+    caller = replace(principal(), expires_at=NOW + 60)
+    upstream.keep(caller, "token")
+    for _ in range(2):
+        await upstream.token(NOTES, principal=caller)
+    assert len(server.forms) == 1
+
+    clock.time += 60
+    server.status, server.answer = 400, {"error": "invalid_request"}
+    with pytest.raises(UpstreamRefused):
+        await upstream.token(NOTES, principal=caller)
+
+
+async def test_a_server_that_knows_the_other_api_by_a_name_is_told_the_name() -> None:
+    """RFC 8693 §2.1: `audience`; a token for the one is not given for the other."""
+    server = Exchanging(answer=dict(GRANTED))
+    upstream, caller = exchange_at(server), principal()
+    upstream.keep(caller, "token")
+
+    named = await upstream.token(NOTES, audience="notes-api", principal=caller)
+    assert named.resource == NOTES
+    for audience in ("notes-api", "notes-2", NOTES, None):
+        await upstream.token(NOTES, audience=audience, principal=caller)
+
+    told = [(form.get("audience"), form.get("resource")) for form in server.forms]
+    assert told == [(["notes-api"], None), (["notes-2"], None), ([NOTES], None), (None, [NOTES])]
+
+
+async def test_too_many_exchanges_at_once_are_told_as_such() -> None:
+    """The text is for the operator, who sees no other."""
+    server = Exchanging(answer=dict(GRANTED), go_on=anyio.Event())
+    upstream, caller = exchange_at(server), principal()
+    upstream.keep(caller, "token")
+
+    async with anyio.create_task_group() as group:
+        for number in range(100):
+            group.start_soon(partial(upstream.token, f"{NOTES}/{number}", principal=caller))
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(UpstreamUnavailable, match="no token exchange: 100 others go on already"):
+            await upstream.token(NOTES, principal=caller)
+        assert server.go_on is not None
+        server.go_on.set()
+
+
+@pytest.mark.parametrize("issuer", [f"{ISSUER}/", "https://other.example"])
+def test_an_exchange_for_tokens_that_are_not_accepted_is_refused_at_start(issuer: str) -> None:
+    """It would never have one to exchange, and each call of a tool would tell so."""
+    upstream = TokenExchange(issuer, ClientCredentials("rs", "secret"))
+    with pytest.raises(ValueError, match=rf"^upstream: exchanges tokens of {issuer}, .*\({ISSUER}\)$"):
+        protect(Tool(anyio.lowlevel.checkpoint), verifier=None, upstream=upstream)
+    protect(Tool(anyio.lowlevel.checkpoint), upstream=upstream)  # its verifier may take them
 
 
 def test_an_issuer_that_cannot_be_one_is_refused() -> None:

@@ -84,11 +84,24 @@ def _check(options: TokenOptions) -> None:
         raise ValueError("verified_token_lifetime: must be from 0, which is off, to 10 minutes")
     if options.verifier is not None and options.accepted_audiences:
         raise ValueError("accepted_audiences: give them to the verifier, which is the one to know them")
+    _check_upstream(options)
     host = urlsplit(options.resource).hostname or ""
     if isinstance(options.verifier, StaticTokens) and not is_loopback_host(host):
         raise ValueError(
             "verifier: StaticTokens are for development on one machine, and this resource is not on loopback "
             f"({options.resource}); remove them"
+        )
+
+
+def _check_upstream(options: TokenOptions) -> None:
+    # A verifier of the operator's own says by itself whose tokens it takes.
+    if options.upstream is None or options.verifier is not None:
+        return
+    issuers = [server.issuer for server in options.servers]
+    if options.upstream.issuer not in issuers:
+        raise ValueError(
+            f"upstream: exchanges tokens of {options.upstream.issuer}, and none of those are accepted here; "
+            f"spell its issuer as in authorization_servers ({', '.join(issuers)})"
         )
 
 
