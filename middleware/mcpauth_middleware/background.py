@@ -111,7 +111,7 @@ class SharedCalls(Generic[V]):
         """
         task = self._tasks.get(key)
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            if len(self._tasks) >= self._max_calls:
+            if self._is_full():
                 raise TooManyCalls(f"{self._max_calls} others go on already")
             task = self._tasks[key] = self._background.start(work)
             task.add_done_callback(lambda done: self._forget(key, done))
@@ -119,6 +119,12 @@ class SharedCalls(Generic[V]):
         if task.cancelled():
             raise CallCancelled("it was ended with the server")
         return task.result()
+
+    def _is_full(self) -> bool:
+        if len(self._tasks) >= self._max_calls:
+            # A loop that was closed tells of no end of its tasks.
+            self._tasks = {key: task for key, task in self._tasks.items() if not task.get_loop().is_closed()}
+        return len(self._tasks) >= self._max_calls
 
     def _forget(self, key: bytes, task: asyncio.Task[V]) -> None:
         if self._tasks.get(key) is task:

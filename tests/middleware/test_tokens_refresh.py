@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -265,6 +266,34 @@ async def test_calls_with_one_key_share_their_result_and_are_bounded() -> None:
         go_on.set()
 
     assert (results, runs) == ([7, 7], 1)
+
+
+def test_calls_that_a_closed_loop_left_behind_do_not_count(caplog: pytest.LogCaptureFixture) -> None:
+    """Workers and tests end their loops in the middle of anything; the next has its full number of calls."""
+    background = Background()
+    calls: SharedCalls[int] = SharedCalls(background, max_calls=1)
+
+    async def forever() -> int:
+        await anyio.sleep_forever()
+        return 0
+
+    async def begin(of: SharedCalls[int]) -> None:
+        waiting = asyncio.create_task(of.result(b"left behind", forever))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    async def seven() -> int:
+        return 7
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin(calls))
+    assert background.tasks
+    loop.close()
+
+    assert asyncio.run(calls.result(b"new", seven)) == 7
+    del background, calls
+    gc.collect()
+    assert "Task was destroyed but it is pending" in caplog.text  # that it was is what this is about
 
 
 async def test_a_shared_call_that_is_ended_at_shutdown_tells_its_waiters() -> None:
