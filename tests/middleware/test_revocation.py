@@ -267,6 +267,63 @@ async def test_a_server_without_a_list_is_not_asked_again() -> None:
             await subject.following(required=True).check(principal())
 
 
+async def test_a_list_that_a_server_publishes_later_is_found_within_the_hour() -> None:
+    """A resource server may run for longer than the version it was started with."""
+    server = Listing(has_list=False)
+    async with subject_of(server) as subject:
+        revocations = subject.following()
+        await revocations.check(principal())
+
+        server.has_list = True
+        server.revoke(jti="token-1")
+        subject.clock.time += 3599
+        await revocations.check(principal())
+        assert server.requests == []
+        subject.clock.time += 1
+        with pytest.raises(InvalidToken):
+            await revocations.check(principal())
+
+
+async def test_a_list_that_the_metadata_does_not_name_for_a_while_is_not_given_up() -> None:
+    """As when a server goes back to an older version for some minutes, and nobody asks meanwhile."""
+    server = Listing()
+    async with subject_of(server) as subject:
+        revocations = subject.following()
+        await revocations.check(principal())
+        server.status, server.has_list = 503, False
+        server.revoke(jti="token-2")
+        await anyio.sleep(0.3)
+        subject.clock.time += 900
+        await anyio.sleep(0.3)
+        assert not subject.background.tasks
+        await revocations.check(principal())
+
+        server.status, server.has_list = 200, True
+        server.revoke(jti="token-1")
+        await anyio.sleep(0.3)
+        with pytest.raises(InvalidToken):
+            await revocations.check(principal())
+
+
+async def test_an_etag_that_cannot_be_sent_back_does_not_stop_the_list() -> None:
+    """RFC 9110 §8.8.3: a name for what comes, and nothing that has to be understood."""
+
+    class Odd(Listing):
+        @property
+        def etag(self) -> bytes:
+            return b'"%d\xe9"' % len(self.revoked)
+
+    server = Odd()
+    async with subject_of(server) as subject:
+        revocations = subject.following()
+        await revocations.check(principal())
+        server.revoke(jti="token-1")
+        await anyio.sleep(0.3)
+        with pytest.raises(InvalidToken):
+            await revocations.check(principal())
+    assert {known for _, known in server.requests} == {None}
+
+
 async def test_without_traffic_nobody_asks_and_the_next_request_begins_anew() -> None:
     """Unless a stream is open, which must end when its grant does."""
     server = Listing()

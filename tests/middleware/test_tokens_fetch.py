@@ -29,10 +29,13 @@ async def test_an_answer_comes_although_the_application_keeps_every_thread_busy(
     go_on = threading.Event()
     threads = anyio.to_thread.current_default_thread_limiter()
 
+    async def tool() -> None:
+        await anyio.to_thread.run_sync(go_on.wait)
+
     async with served(listening, lifespan="off") as url, anyio.create_task_group() as group:
         try:
             for _ in range(int(threads.total_tokens)):
-                group.start_soon(anyio.to_thread.run_sync, go_on.wait)
+                group.start_soon(tool)
             await anyio.wait_all_tasks_blocked()
             assert not threads.available_tokens
             answer = await fetch.exchange_json(fetch.JsonRequest(f"{url}/introspect", method="POST"))

@@ -49,6 +49,8 @@ class Pace:
     """After so long without an answer it is not known any more what has been revoked."""
     idle: float = 900.0
     """Without traffic for so long nobody asks; the next request begins anew."""
+    absent: float = 3600.0
+    """So long a server whose metadata names no list is not asked for one."""
 
 
 class RevocationList:
@@ -76,7 +78,8 @@ class RevocationList:
         self._loading = SharedRun(self._look, background)
         self._following = SharedRun(self._follow, background)
         self._url: str | None = None
-        self._has_no_list = False
+        self._absent_at = -math.inf
+        self._had_list = False
         self._etag: str | None = None
         self._revoked: frozenset[tuple[str, str]] = frozenset()
         self._heard_at = -math.inf
@@ -91,10 +94,10 @@ class RevocationList:
             Unavailable: that cannot be told, and it has to be.
         """
         self._used_at = self._now()
-        if not self._has_no_list and not self._following.is_running:
+        if not self._following.is_running and not self._is_absent():
             # Only here does a request wait: for the first list, or after an idle time.
             await self._loading.wait()
-            if not self._has_no_list:
+            if not self._is_absent():
                 self._following.start()
         if self._revoked and self.has_revoked(principal):
             raise InvalidToken("revoked")
@@ -110,8 +113,11 @@ class RevocationList:
             isinstance(grant_id, str) and ("grant_id", grant_id) in self._revoked
         )
 
+    def _is_absent(self) -> bool:
+        return abs(self._now() - self._absent_at) < self._pace.absent
+
     async def _follow(self) -> None:
-        while self._now() - self._used_at < self._pace.idle or self._in_use():
+        while (self._now() - self._used_at < self._pace.idle or self._in_use()) and not self._is_absent():
             await self._look(wait=self._pace.wait)
             await anyio.sleep(self._pace.retry if self._is_silent else self._pace.pause)
 
@@ -138,9 +144,11 @@ class RevocationList:
         metadata = await discover(self._issuer, fetch)
         if METADATA_MEMBER in metadata.document:
             return metadata.url(METADATA_MEMBER)
-        if self._required:
-            raise FetchFailed(f"{self._issuer}: publishes none, and it is required")
-        self._has_no_list = True
+        if self._required or self._had_list:
+            # An answer of an older version, while servers are exchanged, does not end what was there.
+            because = "it is required" if self._required else "there was one"
+            raise FetchFailed(f"{self._issuer}: publishes none, and {because}")
+        self._absent_at = self._now()
         return None
 
     async def _ask(self, url: str, wait: int) -> None:
@@ -158,7 +166,8 @@ class RevocationList:
         if answer.status != _OK:
             raise FetchFailed(f"{url}: status {answer.status}")
         revoked = _entries(answer.document())
-        self._etag = answer.headers.get("etag")
+        self._had_list = True
+        self._etag = _etag(answer.headers)
         has_more = not revoked <= self._revoked
         self._revoked = revoked
         if has_more:
@@ -169,6 +178,12 @@ def is_revoked(lists: Mapping[str, RevocationList], principal: Principal) -> boo
     """Whether the list of the principal's issuer, if there is one among these, names its token or grant."""
     followed = lists.get(principal.issuer)
     return followed is not None and followed.has_revoked(principal)
+
+
+def _etag(headers: Mapping[str, str]) -> str | None:
+    """What can be sent back, RFC 9110 §8.8.3; anything else is none."""
+    etag = headers.get("etag", "")
+    return etag if etag.isascii() and etag.isprintable() and etag else None
 
 
 def _entries(document: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
