@@ -210,3 +210,12 @@ async def test_an_address_that_the_metadata_withdraws_is_not_used(now_at: str | 
     for _ in range(2):
         with pytest.raises(FetchFailed):
             await url.get()
+
+
+async def test_the_operator_is_told_which_issuer_the_metadata_names() -> None:
+    """RFC 8414 §3.3: most often it differs by a slash. Of a document from elsewhere, not all of it."""
+    server = Moving()
+    for named, shown in ((f"{ISSUER}/", f"{ISSUER}/"), ("x" * 10_000, "x" * 200)):
+        server.documents[METADATA]["issuer"] = named
+        with pytest.raises(FetchFailed, match=f"names the issuer '{shown}', and not '{ISSUER}'"):
+            await address(server, Clock()).get()

@@ -179,6 +179,36 @@ async def test_configured_keys_need_no_metadata() -> None:
     assert documents.requests == ["/jwks"]
 
 
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lambda: AuthorizationServer.auth0("https://tenant.eu.auth0.com"), "issuer"),
+        (lambda: AuthorizationServer.keycloak("https://keycloak.example"), "issuer"),
+        (lambda: AuthorizationServer.keycloak("https://keycloak.example/realms/main/"), "issuer"),
+        (lambda: AuthorizationServer.okta("https://dev.okta.com"), "issuer"),
+        (lambda: AuthorizationServer.okta("https://dev.okta.com/oauth2/default/"), "issuer"),
+        (lambda: AuthorizationServer.entra("common", audience="guid"), "tenant"),
+        (lambda: AuthorizationServer.entra("contoso.onmicrosoft.com", audience="guid"), "tenant"),
+        (lambda: AuthorizationServer.entra(TENANT, audience="api://guid"), "audience"),
+    ],
+)
+def test_a_preset_in_a_form_that_no_token_of_the_server_has_is_refused_at_start(
+    make: Callable[[], AuthorizationServer], wrong: str
+) -> None:
+    """RFC 9068 §4: `iss` is compared as it is; each token would be refused, and nothing would say why."""
+    with pytest.raises(ValueError, match=f"^{wrong}: "):
+        make()
+
+
+def test_the_tenant_of_entra_is_spelt_as_in_its_tokens() -> None:
+    """The portal shows it in either case."""
+    server = AuthorizationServer.entra(TENANT.upper(), audience="guid")
+    assert server.issuer == f"https://login.microsoftonline.com/{TENANT}/v2.0"
+
+
 def _keycloak() -> tuple[AuthorizationServer, str]:
     issuer = "https://keycloak.example/realms/main"
     payload = {
@@ -228,7 +258,7 @@ def _okta() -> tuple[AuthorizationServer, str]:
 
 
 def _entra() -> tuple[AuthorizationServer, str]:
-    server = AuthorizationServer.entra("72f988bf-86f1-41af-91ab-2d7cd011db47", audience="api-guid")
+    server = AuthorizationServer.entra(TENANT, audience="api-guid")
     payload = {
         "aud": "api-guid",
         "iss": server.issuer,
@@ -240,7 +270,7 @@ def _entra() -> tuple[AuthorizationServer, str]:
         "oid": "oid",
         "scp": "files:read",
         "sub": "user-1",
-        "tid": "72f988bf-86f1-41af-91ab-2d7cd011db47",
+        "tid": TENANT,
         "ver": "2.0",
     }
     return server, untyped(payload, "JWT")

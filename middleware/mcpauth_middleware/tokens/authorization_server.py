@@ -6,6 +6,7 @@ where they differ; nothing is guessed from a token.
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105  a media type, RFC 9068 §2.1
 NEVER_ACCEPTED = frozenset({"b64", "crit", "jku", "jwk", "x5c", "x5u"})
 """Header members by which a token brings its own key or its own rules (RFC 8725 §3.10, RFC 7515 §4.1.11)."""
 
+_TENANT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LISTS = ("accepted_typ", "accepted_audiences", "extra_header_members", "scope_claims", "client_id_claims")
 _OTHER_TOKENS = frozenset(
     {"dpop+jwt", "id_token+jwt", "logout+jwt", "oauth-authz-req+jwt", "oauth-id-jag+jwt", "secevent+jwt"}
@@ -75,7 +77,11 @@ class AuthorizationServer:
         """A tenant of Auth0, such as `https://tenant.eu.auth0.com/`; in either of its token profiles.
 
         The API's identifier at Auth0 must be the resource.
+
+        Raises:
+            ValueError: the issuer does not end with a slash, as that of each tenant does.
         """
+        _check_form(issuer, r".*/", "https://TENANT.auth0.com/, with the slash")
         return cls(issuer, accepted_typ=(ACCESS_TOKEN_TYP, "JWT"))
 
     @classmethod
@@ -84,9 +90,19 @@ class AuthorizationServer:
 
         `audience` is the application id of the API. Scopes of users are in `scp`, those that an
         application has by itself in `roles`.
+
+        Raises:
+            ValueError: no token of version 2.0 has this tenant, or this audience.
         """
+        tenant_id = tenant.lower()
+        if not _TENANT_ID.fullmatch(tenant_id):
+            raise ValueError(f"tenant: give its id, as in the iss of its tokens (got {tenant!r})")
+        if "://" in audience:
+            raise ValueError(
+                f"audience: give the application id of the API, without a URI (got {audience!r})"
+            )
         return cls(
-            f"https://login.microsoftonline.com/{tenant}/v2.0",
+            f"https://login.microsoftonline.com/{tenant_id}/v2.0",
             accepted_typ=("JWT",),
             accepted_audiences=(audience,),
             extra_header_members=("x5t",),
@@ -96,7 +112,12 @@ class AuthorizationServer:
 
     @classmethod
     def keycloak(cls, issuer: str, *, accepted_audiences: Collection[str] = ()) -> AuthorizationServer:
-        """A realm of Keycloak, such as `https://keycloak.example/realms/main`, with or without its at+jwt."""
+        """A realm of Keycloak, such as `https://keycloak.example/realms/main`, with or without its at+jwt.
+
+        Raises:
+            ValueError: the issuer is not that of a realm.
+        """
+        _check_form(issuer, r".*/realms/[^/]+", "https://HOST/realms/REALM, without a slash at its end")
         return cls(issuer, accepted_typ=(ACCESS_TOKEN_TYP, "JWT"), accepted_audiences=accepted_audiences)
 
     @classmethod
@@ -104,7 +125,11 @@ class AuthorizationServer:
         """A custom authorization server of Okta, such as `https://dev.okta.com/oauth2/default`.
 
         Tokens of the org authorization server are for Okta itself; nobody else can verify them.
+
+        Raises:
+            ValueError: the issuer is not that of a custom authorization server.
         """
+        _check_form(issuer, r".*/oauth2/[^/]+", "https://ORG.okta.com/oauth2/ID, without a slash at its end")
         return cls(
             issuer,
             accepted_typ=(None,),
@@ -112,6 +137,12 @@ class AuthorizationServer:
             scope_claims=("scp",),
             client_id_claims=("cid",),
         )
+
+
+def _check_form(issuer: str, form: str, example: str) -> None:
+    # In another form it would be no `iss` of that server's, and each token refused without a word.
+    if not re.fullmatch(form, issuer):
+        raise ValueError(f"issuer: must be as its tokens have it, {example} (got {issuer!r})")
 
 
 def distinct(servers: Iterable[AuthorizationServer]) -> tuple[AuthorizationServer, ...]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 METADATA_SECONDS = 3600
 """So long an address is used without another look at the metadata."""
+_SHOWN = 200
+"""Of what a document from elsewhere says, in a log."""
 
 
 def check_issuer(issuer: str) -> None:
@@ -101,8 +103,8 @@ async def discover(issuer: str, fetch: Fetch) -> Metadata:
                 raise
             problems.append(str(error))
             continue
-        if document.get("issuer") != issuer:
-            problems.append(f"{url}: names another issuer than {issuer!r}")
+        if (named := document.get("issuer")) != issuer:
+            problems.append(f"{url}: names the issuer {str(named)[:_SHOWN]!r}, and not {issuer!r}")
             continue
         return Metadata(issuer, document)
     raise FetchFailed("; ".join(problems))
