@@ -165,10 +165,14 @@ async def test_a_client_that_acts_for_itself_needs_no_sub() -> None:
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(500, None), (503, None), (401, None), (403, None), (302, None), (200, b"<html>"), (200, b"[]")],
+    [
+        *((500, None), (503, None), (401, None), (403, None), (302, None), (200, b"<html>"), (200, b"[]")),
+        (200, json.dumps({**claims(), "active": False})[:-1].encode() + b', "active": true}'),
+        (200, json.dumps({**claims(), "active": True, "weight": float("nan")}).encode()),
+    ],
 )
 async def test_no_answer_is_not_the_tokens_fault(status: int, body: bytes | None) -> None:
-    """503 and not 401: the client would throw away a token that may be good."""
+    """503, not 401: the client would throw away a token that may be good. RFC 8259 §4 for members twice."""
     server = Introspecting({"opaque": active()}, status=status, body=body)
     subject = verifier(server)
 
@@ -315,6 +319,10 @@ async def test_the_endpoint_can_be_configured_and_must_be_https() -> None:
         server_with(introspection_endpoint="http://as.example/introspect")
     with pytest.raises(ValueError, match="client_secret"):
         ClientCredentials("rs", "")
+    for wrong in ("s3cret\n", "s3\0cret", "s3cret\udcff"):
+        with pytest.raises(ValueError, match=r"^client_secret: ") as raised:
+            ClientCredentials("rs", wrong)
+        assert "s3" not in repr(raised.value)
     with pytest.raises(ValueError, match=r"^cache_seconds: "):
         IntrospectionVerifier(server_with(), resource=RESOURCE, cache_seconds=11)
     with pytest.raises(ValueError, match=r"^introspection: "):

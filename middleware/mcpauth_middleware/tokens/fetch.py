@@ -6,7 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -64,15 +64,26 @@ class JsonAnswer:
         """The JSON object that came.
 
         Raises:
-            FetchFailed: it is none.
+            FetchFailed: it is none, or one that two readers could read differently (RFC 8259 §4).
         """
         try:
-            document: object = json.loads(self.body)
+            document: object = json.loads(self.body, object_pairs_hook=_members, parse_constant=_no_json)
         except (ValueError, RecursionError):
             raise FetchFailed(f"{self.url}: not JSON", absent=True) from None
         if not isinstance(document, dict):
             raise FetchFailed(f"{self.url}: not a JSON object", absent=True)
         return cast("dict[str, Any]", document)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice")
+    return members
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
 
 async def fetch_json(
