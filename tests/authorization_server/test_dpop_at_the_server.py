@@ -104,6 +104,7 @@ async def test_without_a_proof_a_token_is_a_bearer_token() -> None:
         ("ES256", ECKey.generate_key("P-256")),
         ("ES384", ECKey.generate_key("P-384")),
         ("EdDSA", OKPKey.generate_key("Ed25519")),
+        ("Ed25519", OKPKey.generate_key("Ed25519")),
         ("RS256", RSAKey.generate_key(2048)),
         ("PS256", RSAKey.generate_key(2048)),
     ],

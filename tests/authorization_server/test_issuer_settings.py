@@ -165,7 +165,10 @@ def test_defaults_allow_nothing_that_is_not_said(tmp_path: Path) -> None:
             "jwks_uri: must be an https URL (the host is a local name); private_network = true",
         ),
         (idp(private_network="1"), "trusted_issuers[1].private_network: must be true or false (got 1)"),
-        (idp(algorithms='["HS256"]'), "trusted_issuers[1].algorithms: must be some of ES256, ES384, EdDSA,"),
+        (
+            idp(algorithms='["HS256"]'),
+            "trusted_issuers[1].algorithms: must be some of ES256, ES384, Ed25519, EdDSA,",
+        ),
         (idp(algorithms='["none"]'), "algorithms: must be some of"),
         (idp(algorithms="[]"), "algorithms: must be some of"),
         (idp(algorithms='"ES256"'), "algorithms: must be a list of texts"),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-ALGS = 'algs="ES256 ES384 EdDSA PS256 RS256"'
+ALGS = 'algs="ES256 ES384 Ed25519 EdDSA PS256 RS256"'
 PROVER = Prover()
 
 
@@ -77,6 +77,7 @@ class Subject:
         (ECKey.generate_key("P-256"), "ES256"),
         (ECKey.generate_key("P-384"), "ES384"),
         (OKPKey.generate_key("Ed25519"), "EdDSA"),
+        (OKPKey.generate_key("Ed25519"), "Ed25519"),
         (RSAKey.generate_key(2048), "RS256"),
         (RSAKey.generate_key(2048), "PS256"),
     ],

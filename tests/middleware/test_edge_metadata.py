@@ -42,7 +42,7 @@ async def test_the_document_is_at_the_path_form_and_at_the_root(path: str) -> No
         "resource": RESOURCE,
         "authorization_servers": [ISSUER],
         "bearer_methods_supported": ["header"],
-        "dpop_signing_alg_values_supported": ["ES256", "ES384", "EdDSA", "PS256", "RS256"],
+        "dpop_signing_alg_values_supported": ["ES256", "ES384", "Ed25519", "EdDSA", "PS256", "RS256"],
         "scopes_supported": ["files:read", "files:write"],
         "resource_name": "Files",
         "resource_documentation": "https://rs.example/docs",

@@ -25,7 +25,7 @@ from tests.middleware.edge_helpers import (
 
 pytestmark = pytest.mark.anyio
 
-DPOP = ', DPoP algs="ES256 ES384 EdDSA PS256 RS256"'
+DPOP = ', DPoP algs="ES256 ES384 Ed25519 EdDSA PS256 RS256"'
 CHALLENGE = f'Bearer scope="files:read files:write", resource_metadata="{METADATA_URL}"{DPOP}'
 CHALLENGE_INVALID = (
     f'Bearer error="invalid_token", scope="files:read files:write", resource_metadata="{METADATA_URL}", '

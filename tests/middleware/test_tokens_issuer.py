@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import anyio
@@ -424,6 +425,20 @@ async def test_an_rsa_key_is_bound_to_the_algorithm_it_names() -> None:
     assert (await verifier(server).verify(mint(key=RSA_KEY, alg="PS256"))).subject == "user-1"
     with pytest.raises(InvalidToken):
         await verifier(server).verify(mint(key=RSA_KEY, alg="RS256"))
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
+async def test_an_edwards_key_verifies_under_either_name_and_only_under_that_it_states(alg: str) -> None:
+    """RFC 9864 §2.2, RFC 8725 §3.1: `Ed25519` is what `EdDSA` was with such a key."""
+    header = {"typ": "at+jwt", "alg": alg, "kid": "k2"}
+    signing_input = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims()).encode())}"
+    token = f"{signing_input}.{b64(ED25519_KEY.sign(signing_input.encode()))}"
+    other = {"EdDSA": "Ed25519", "Ed25519": "EdDSA"}[alg]
+
+    for named in (public_jwk(ED25519_KEY, kid="k2"), public_jwk(ED25519_KEY, kid="k2", alg=alg)):
+        assert (await verifier(_set_of(named)).verify(token)).subject == "user-1"
+    with pytest.raises(InvalidToken):
+        await verifier(_set_of(public_jwk(ED25519_KEY, kid="k2", alg=other))).verify(token)
 
 
 async def test_short_rsa_keys_are_not_used() -> None:

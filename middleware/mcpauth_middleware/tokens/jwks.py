@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.tokens.signatures import Check
 
-ALGORITHMS = frozenset({"ES256", "ES384", "EdDSA", "PS256", "RS256"})
+ALGORITHMS = frozenset({"ES256", "ES384", "Ed25519", "EdDSA", "PS256", "RS256"})
 """Asymmetric ones only: with a shared key every resource server could issue tokens."""
 
 MAX_KEYS = 32
@@ -30,9 +30,11 @@ MAX_KEYS = 32
 _ALGORITHMS_OF = {
     ("EC", "P-256"): ("ES256",),
     ("EC", "P-384"): ("ES384",),
-    ("OKP", "Ed25519"): ("EdDSA",),
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
     ("RSA", None): ("RS256", "PS256"),
 }
+# RFC 9864 §2.2: the same algorithm by the name that says all of it, which libraries have begun to write.
+_FORMER_NAMES = {"Ed25519": "EdDSA"}
 # Private members of a set that was published by mistake are not even looked at.
 _PUBLIC_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
 _MIN_RSA_BITS = 2048  # RFC 7518 §3.3
@@ -101,9 +103,10 @@ def keys_of(jwk: dict[str, Any]) -> Iterator[VerificationKey]:
     kid = jwk.get("kid")
     public = {name: jwk[name] for name in _PUBLIC_MEMBERS if name in jwk}
     for algorithm in _algorithms_of(jwk):
+        name = _FORMER_NAMES.get(algorithm, algorithm)
         try:
-            key = PyJWK(public, algorithm).key
-            check = check_of(key, algorithm)
+            key = PyJWK(public, name).key
+            check = check_of(key, name)
         except (PyJWTError, ValueError, TypeError):
             return
         if not isinstance(key, RSAPublicKey) or _is_sound(key):
