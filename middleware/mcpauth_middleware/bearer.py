@@ -48,11 +48,15 @@ def read_credentials(sent: RequestHeaders, query_string: bytes) -> Credentials:
     scheme = _SCHEMES.get(name.lower())
     if scheme is None or not token:
         raise MissingToken
-    # §2.1, b64token: some of these characters, and any number of "=" after them.
-    text = token.rstrip(b"=")
-    if not text or text.translate(None, _OF_B64TOKEN):
+    if not is_b64token(token):
         raise InvalidToken("malformed")
     return Credentials(scheme, token.decode())
+
+
+def is_b64token(token: bytes) -> bool:
+    """Whether it can be sent as a token, §2.1: some of these characters, and any number of "=" after them."""
+    text = token.rstrip(b"=")
+    return bool(text) and not text.translate(None, _OF_B64TOKEN)
 
 
 def _refuse_token_in_query(query_string: bytes) -> None:

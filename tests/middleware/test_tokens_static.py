@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcpauth_middleware import McpAuthMiddleware, Policy, Principal, StaticTokens, static_principal
+from mcpauth_middleware import McpAuthMiddleware, Policy, StaticTokens, static_principal
 from tests.middleware.edge_helpers import (
     LOOPBACK,
     LOOPBACK_RESOURCE,
@@ -58,8 +58,10 @@ def test_they_are_refused_where_the_server_is_not_on_loopback() -> None:
         protected(RecordingApp(), RESOURCE)
 
 
-@pytest.mark.parametrize("tokens", [{}, {"": static_principal("ada")}])
-def test_no_token_and_an_empty_one_are_refused(tokens: dict[str, Principal]) -> None:
-    """Whoever sends nothing is nobody."""
-    with pytest.raises(ValueError, match="StaticTokens"):
-        StaticTokens(tokens)
+@pytest.mark.parametrize(
+    "tokens", [(), ("",), ("dev token",), ("dev-token", "töken"), ("=",), ("dev\ud800",)]
+)
+def test_no_token_and_one_that_cannot_be_sent_are_refused(tokens: tuple[str, ...]) -> None:
+    """RFC 6750 §2.1: whoever sends nothing is nobody, and a request with the others is malformed."""
+    with pytest.raises(ValueError, match=r"^StaticTokens: "):
+        StaticTokens({token: static_principal("ada") for token in tokens})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcpauth_middleware.bearer import is_b64token
 from mcpauth_middleware.errors import InvalidToken
 from mcpauth_middleware.principal import Principal
 from mcpauth_middleware.tokens.verified import digest
@@ -21,12 +22,14 @@ class StaticTokens:
     `McpAuthMiddleware` takes it only for a resource on loopback.
 
     Raises:
-        ValueError: there is no token, or one is empty.
+        ValueError: there is no token, or one that cannot be sent.
     """
 
     def __init__(self, principals: Mapping[str, Principal]) -> None:
-        if not principals or not all(principals):
-            raise ValueError("StaticTokens: give at least one token, and no empty one")
+        if not principals:
+            raise ValueError("StaticTokens: give at least one token")
+        if not all(is_b64token(token.encode(errors="replace")) for token in principals):
+            raise ValueError("StaticTokens: a token has only letters, digits and -._~+/, and may end with =")
         # By digest, so that comparing takes the same time whatever is right about a wrong token.
         self._principals = {digest(token): principal for token, principal in principals.items()}
 
