@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from mcpauth_middleware.background import Background, CallCancelled, SharedCalls, TooManyCalls
 from mcpauth_middleware.challenge import is_scope
-from mcpauth_middleware.errors import naming
+from mcpauth_middleware.errors import InvalidToken, naming
 from mcpauth_middleware.principal import current_principal
 from mcpauth_middleware.resource import canonical_resource
 from mcpauth_middleware.tokens.bounded_cache import BoundedCache
+from mcpauth_middleware.tokens.claims import check_audience, spellings
+from mcpauth_middleware.tokens.compact import read_compact
 from mcpauth_middleware.tokens.discovery import DiscoveredUrl, check_issuer
 from mcpauth_middleware.tokens.fetch import FetchFailed, JsonAnswer, JsonRequest, exchange_json, fetch_json
 
@@ -159,14 +161,14 @@ class TokenExchange:
         key = hashlib.sha256(asked.encode(errors="surrogatepass")).digest()
         if (known := self._exchanged.get(key)) is not None:
             return known
-        work = partial(self._exchange, key, form, target, caller_ends_at=caller.expires_at)
+        work = partial(self._exchange, key, form, target, caller)
         try:
             return await self._calls.result(key, work)
         except (FetchFailed, CallCancelled, TooManyCalls) as error:
             raise UpstreamUnavailable(f"no token exchange: {error}") from None
 
     async def _exchange(
-        self, key: bytes, form: Mapping[str, str], resource: str, *, caller_ends_at: float
+        self, key: bytes, form: Mapping[str, str], resource: str, caller: Principal
     ) -> UpstreamToken:
         request = JsonRequest(
             await self._endpoint.get(),
@@ -183,8 +185,12 @@ class TokenExchange:
         except FetchFailed:
             self._endpoint.doubt()
             raise
+        if _is_for(token.value, caller.resource):
+            raise FetchFailed(
+                "the answer's token is good at this server too, so that the other one could use it here"
+            )
         # No longer than the caller's own token: whoever still has its principal has it exchanged anew.
-        self._exchanged.put(key, token, until=min(token.expires_at - MARGIN_SECONDS, caller_ends_at))
+        self._exchanged.put(key, token, until=min(token.expires_at - MARGIN_SECONDS, caller.expires_at))
         return token
 
 
@@ -240,6 +246,15 @@ def _refusal(answer: JsonAnswer) -> Exception:
     error = answer.document().get("error")
     # Of the server's words only the code: a description could have anything in it.
     return UpstreamRefused(error if isinstance(error, str) and _CODE.fullmatch(error) else "refused")
+
+
+def _is_for(token: str, resource: str) -> bool:
+    """Whether a token names the resource as its audience, as far as that can be read."""
+    try:
+        check_audience(read_compact(token).claims, spellings(resource))
+    except InvalidToken:
+        return False
+    return True
 
 
 def _granted(document: Mapping[str, Any], resource: str, subject_token: str, *, now: float) -> UpstreamToken:

@@ -26,7 +26,18 @@ from mcpauth_middleware import (
 )
 from tests.authorization_server import grants_helpers
 from tests.authorization_server.grants_helpers import FILES, NOTES, TASKS, Service, claims_of
-from tests.middleware.edge_helpers import ISSUER, NOW, RESOURCE, Clock, IssuerServer, client_of, post, protect
+from tests.middleware.edge_helpers import (
+    ISSUER,
+    NOW,
+    RESOURCE,
+    Clock,
+    IssuerServer,
+    claims,
+    client_of,
+    mint,
+    post,
+    protect,
+)
 from tests.middleware.test_revocation import principal
 
 if TYPE_CHECKING:
@@ -338,6 +349,20 @@ async def test_a_server_that_knows_the_other_api_by_a_name_is_told_the_name() ->
 
     told = [(form.get("audience"), form.get("resource")) for form in server.forms]
     assert told == [(["notes-api"], None), (["notes-2"], None), ([NOTES], None), (None, [NOTES])]
+
+
+@pytest.mark.parametrize("audience", [RESOURCE, [NOTES, RESOURCE], [RESOURCE, 7]])
+async def test_a_token_that_is_good_here_as_well_is_not_given_out(audience: object) -> None:
+    """MCP 2026-07-28, token passthrough: who gets it could call this server with it, as its user."""
+    server = Exchanging(answer={**GRANTED, "access_token": mint(claims(aud=audience))})
+    upstream, caller = exchange_at(server), principal()
+    upstream.keep(caller, "token")
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable, match="good at this server too"):
+            await upstream.token(NOTES, principal=caller)
+
+    server.answer["access_token"] = mint(claims(aud=[NOTES, "account"]))
+    assert (await upstream.token(NOTES, principal=caller)).value == server.answer["access_token"]
 
 
 async def test_too_many_exchanges_at_once_are_told_as_such() -> None:
