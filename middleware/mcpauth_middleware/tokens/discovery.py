@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 METADATA_SECONDS = 3600
 """So long an address is used without another look at the metadata."""
+DOUBT_SECONDS = 10
+"""So long also one that is doubted: in an outage not everyone waits for the metadata too."""
 _SHOWN = 200
 """Of what a document from elsewhere says, in a log."""
 
@@ -113,8 +115,9 @@ async def discover(issuer: str, fetch: Fetch) -> Metadata:
 class DiscoveredUrl:
     """One address of an authorization server's metadata, for a process that may run longer than it is true.
 
-    It is looked up again after an hour, and when it is doubted. While the metadata cannot be had, what it
-    said last counts; when it has the address no more, nothing does. `configured`: it is always this one.
+    It is looked up again after an hour, and after ten seconds when it is doubted. While the metadata cannot
+    be had, what it said last counts; when it has the address no more, nothing does. `configured`: it is
+    always this one.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class DiscoveredUrl:
         self._configured = configured
         self._url: str | None = None
         self._looked_at = -math.inf
+        self._is_doubted = False
 
     async def get(self) -> str:
         """The address.
@@ -144,9 +148,11 @@ class DiscoveredUrl:
             return self._configured
         known = self._url
         # A clock that was set back makes it no more recent.
-        if known is not None and abs(self._now() - self._looked_at) < METADATA_SECONDS:
+        age = abs(self._now() - self._looked_at)
+        if known is not None and age < (DOUBT_SECONDS if self._is_doubted else METADATA_SECONDS):
             return known
-        self._looked_at = self._now()  # before the answer: whoever has a known address does not wait for it
+        # Before the answer: whoever has a known address does not wait for it.
+        self._looked_at, self._is_doubted = self._now(), False
         try:
             metadata = await discover(self._issuer, self._fetch)
         except FetchFailed:
@@ -158,8 +164,8 @@ class DiscoveredUrl:
         return self._url
 
     def doubt(self) -> None:
-        """It may have moved: the next use looks it up."""
-        self._looked_at = -math.inf
+        """It may have moved: it is looked up soon."""
+        self._is_doubted = True
 
 
 def is_safe(url: str) -> bool:
