@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcpauth.oauth.fetch_budget import FetchBudget
 
 # ES384 is left out: no MCP client signs with it.
-SIGNING_ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
+SIGNING_ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA", "Ed25519")
 MAX_KEYS = 10  # a client that rotates has two; one without `kid` is tried against each
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518 §6
 MEMBERS = ("kty", "crv", "x", "y", "n", "e", "kid", "use", "alg", "key_ops")

@@ -20,7 +20,7 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 Kind: TypeAlias = Literal["id-jag", "workload"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-ALGORITHMS = ("ES256", "RS256", "EdDSA")
+ALGORITHMS = ("ES256", "RS256", "EdDSA", "Ed25519")
 """Those of an issuer for which the operator names none."""
 LIFETIMES: Mapping[str, timedelta] = {"id-jag": timedelta(minutes=10), "workload": timedelta(hours=1)}
 """How long an assertion may be good, by kind: a platform's tokens commonly last an hour."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import joserfc.jwt
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from joserfc.jwk import OKPKey
 from jwt.algorithms import get_default_algorithms
+from jwt.utils import base64url_encode
 
 from tests.authorization_server.front_helpers import ISSUER, START
 
@@ -34,18 +37,24 @@ class Key:
         return self.jwk | {"kid": kid}
 
 
+# RFC 9864 §2.2; PyJWT knows the older one alone.
+_OLDER_NAMES = {"Ed25519": "EdDSA"}
+
+
 @cache
 def key(algorithm: str = "ES256", number: int = 0) -> Key:
     """The key pair of this algorithm and number; the same each time."""
     made: dict[str, PrivateKeyTypes] = {}
     if algorithm == "ES256":
         made[algorithm] = ec.generate_private_key(ec.SECP256R1())
-    elif algorithm == "EdDSA":
+    elif algorithm in ("EdDSA", "Ed25519"):
         made[algorithm] = ed25519.Ed25519PrivateKey.generate()
     else:
         made[algorithm] = rsa.generate_private_key(65537, 2048)
     private: Any = made[algorithm]
-    public: Any = get_default_algorithms()[algorithm].to_jwk(private.public_key())
+    public: Any = get_default_algorithms()[_OLDER_NAMES.get(algorithm, algorithm)].to_jwk(
+        private.public_key()
+    )
     members = {
         name: value
         for name, value in json.loads(public).items()
@@ -70,7 +79,13 @@ def claims_of(client_id: str, **changed: object) -> dict[str, Any]:
 
 def signed(by: Key, claims: dict[str, Any], **header: Any) -> str:
     """The assertion; `alg` in the header stays the key's unless it is changed."""
-    return jwt.encode(claims, by.private, algorithm=header.pop("alg", by.algorithm), headers=header or None)
+    algorithm = header.pop("alg", by.algorithm)
+    if algorithm in _OLDER_NAMES:
+        private = OKPKey.import_key(
+            {**by.jwk, "d": base64url_encode(by.private.private_bytes_raw()).decode()}
+        )
+        return joserfc.jwt.encode({"alg": algorithm, **header}, claims, private, algorithms=[algorithm])
+    return jwt.encode(claims, by.private, algorithm=algorithm, headers=header or None)
 
 
 def form(assertion: str, **more: str) -> dict[str, str]:

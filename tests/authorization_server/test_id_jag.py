@@ -76,7 +76,7 @@ async def test_an_id_jag_that_another_library_made_is_accepted(up: Federation) -
     issued(await up.present(authlib_id_jag(private, id_jag_claims(up.client_id))))
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "EdDSA"])
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "EdDSA", "Ed25519"])
 async def test_these_algorithms_are_taken_unless_the_operator_says_otherwise(algorithm: str) -> None:
     signer = key(algorithm, 20)
     async with federation(idp={"jwks_uri": None, "jwks": {"keys": [signer.jwk]}}) as up:

@@ -129,7 +129,7 @@ def test_they_are_read_from_the_file(tmp_path: Path) -> None:
 
 def test_defaults_allow_nothing_that_is_not_said(tmp_path: Path) -> None:
     provider, runner = loaded(tmp_path, idp() + platform()).trusted_issuers
-    assert provider.algorithms == ("ES256", "RS256", "EdDSA")
+    assert provider.algorithms == ("ES256", "RS256", "EdDSA", "Ed25519")
     assert (provider.lifetime, runner.lifetime) == (600, 3600)
     assert not provider.provision
     assert not provider.public_clients
@@ -241,7 +241,7 @@ def test_a_mistake_is_one_line_that_names_the_field_and_the_mend(
         ("{", "is not JSON"),
         ("[]", "is no JWK Set: no keys member"),
         ('{"keys": {}}', "is no JWK Set: no keys member"),
-        ('{"keys": []}', "has no public key for ES256, RS256, EdDSA"),
+        ('{"keys": []}', "has no public key for ES256, RS256, EdDSA, Ed25519"),
         ('{"keys": [{"kty": "oct", "k": "AAAA"}]}', "has a private or shared key; give the public ones"),
         (json.dumps({"keys": [key().jwk | {"d": "AAAA"}]}), "has a private or shared key"),
         (json.dumps({"keys": [key().jwk | {"use": "enc"}]}), "has no public key for"),

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.anyio
 
 WITH_PROOF = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
+ALGORITHMS = ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"]
+
 
 @pytest.fixture
 async def server() -> AsyncGenerator[CoreServer]:
@@ -44,11 +46,11 @@ async def test_the_document_says_what_is_enabled(server: CoreServer) -> None:
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none", *WITH_PROOF],
-        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "revocation_endpoint_auth_methods_supported": ["none", *WITH_PROOF],
-        "revocation_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "introspection_endpoint_auth_methods_supported": WITH_PROOF,
-        "introspection_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA"],
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
         "authorization_response_iss_parameter_supported": True,
         "mcpauth_revocation_list_uri": f"{ISSUER}/revoked",
         "protected_resources": [NOTES, TASKS],

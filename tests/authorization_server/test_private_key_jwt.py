@@ -95,7 +95,7 @@ async def test_a_client_gets_tokens_with_an_assertion_and_without_its_client_id(
     assert response.json()["refresh_token"]
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA"])
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"])
 async def test_each_algorithm_of_the_metadata_works(server: Running, algorithm: str) -> None:
     used = key(algorithm)
     client = await client_with(server, used.jwk)
