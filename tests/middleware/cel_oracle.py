@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cel_expr_python import cel  # type: ignore[import-untyped]
 from cel_expr_python.ext import ext_strings  # type: ignore[import-untyped]
 
-from mcpauth_middleware.policy.conditions import compile_condition
+from mcpauth_middleware.policy.conditions import compile_expression
 from mcpauth_middleware.policy.errors import PolicyError, Unevaluable
 from mcpauth_middleware.policy.facts import ClaimNames, Context, Facts
 from tests.middleware.gate_helpers import call, principal
@@ -228,7 +228,7 @@ class Oracle:
     def ours(self, pair: Pair, *sets: int) -> list[object]:
         """What our language says for these sets of arguments."""
         try:
-            condition = compile_condition(pair.ours)
+            condition = compile_expression(pair.ours)
         except PolicyError as refused:
             raise AssertionError(f"{pair.ours} is refused: {refused}") from None
         answers: list[object] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpauth_middleware.message import Message, Target
 from mcpauth_middleware.policy import Context, Policy, Rule
-from mcpauth_middleware.policy.conditions import compile_condition
+from mcpauth_middleware.policy.conditions import compile_expression
 from mcpauth_middleware.policy.errors import Unevaluable
 from mcpauth_middleware.policy.facts import ClaimNames, Facts
 from mcpauth_middleware.principal import Principal
@@ -78,7 +78,7 @@ def facts(
 
 def answer(text: str, arguments: Mapping[str, Any] | None = None, **more: Any) -> bool | str:
     """What the condition says: True, False, or why it cannot be evaluated."""
-    condition = compile_condition(text)
+    condition = compile_expression(text)
     try:
         return condition.holds(facts(arguments, **more))
     except Unevaluable as problem:

@@ -499,6 +499,9 @@ def test_the_resource_is_judged_in_each_reading_of_its_uri() -> None:
         ('startswith(resource.uri, "search://items?q=")', "search://items?q=a#b", True),
         ('resource.uri == "search://items?q=a"', "search://items?q=a#b", None),
         ('resource.uri == "notes://a#b"', "notes://a#b", True),
+        ('endswith(resource.uri, ".key")  # is it one?', "file:///a.key", True),
+        ('endswith(resource.uri, ".key")  # is it one?', "file:///a?x.key", None),
+        ('endswith(resource.uri, ".key")  # is it one?', "file:///a#x.key", None),
     ],
 )
 def test_the_resource_is_judged_without_the_query_and_fragment_that_a_condition_does_not_speak_of(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from mcpauth_middleware.message.resource_uri import decodings, trimmings
 from mcpauth_middleware.policy.errors import PolicyError, Unevaluable
 from mcpauth_middleware.policy.expression import Compiler
+from mcpauth_middleware.policy.meaning import refuse_meaningless
 from mcpauth_middleware.policy.places import column, source_of
 from mcpauth_middleware.policy.syntax import refuse_unlisted
 from mcpauth_middleware.policy.values import boolean
@@ -66,6 +67,8 @@ class When:
 
     text: str
     parts: tuple[Part, ...]
+    texts: str
+    """All texts that are written in it."""
 
     name = "when"
 
@@ -97,9 +100,9 @@ class When:
         """
         whole, plain, bare = trimmings(uri)
         forms = [whole]
-        if "#" not in self.text:
+        if "#" not in self.texts:
             forms.append(plain)
-        if "?" not in self.text and bare != plain:
+        if "?" not in self.texts and bare != plain:
             forms.append(bare)
         return dict.fromkeys(reading for form in forms for reading in decodings(form))
 
@@ -108,15 +111,38 @@ class When:
 
 
 def compile_condition(text: str) -> When:
-    """Compile a condition.
+    """Compile the condition of a rule.
 
     Raises:
-        PolicyError: it is not one; the message names the column and what to write instead.
+        PolicyError: it is not one, or cannot mean what it says; the message names the column and what to
+            write instead.
     """
+    tree = _listed(text)
+    condition = _compiled(tree, text)
+    refuse_meaningless(tree, text)
+    return condition
+
+
+def compile_expression(text: str) -> When:
+    """Compile what can be evaluated, whether it can mean anything or not.
+
+    Raises:
+        PolicyError: it is no expression; the message is as that of `compile_condition`.
+    """
+    return _compiled(_listed(text), text)
+
+
+def _listed(text: str) -> ast.expr:
     tree = _parse(text)
     refuse_unlisted(tree, text)
+    return tree
+
+
+def _compiled(tree: ast.expr, text: str) -> When:
     parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
-    return When(text, tuple(_part(part, text) for part in parts))
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    texts = "".join(value for value in constants if isinstance(value, str))
+    return When(text, tuple(_part(part, text) for part in parts), texts)
 
 
 def _part(node: ast.expr, text: str) -> Part:

@@ -20,8 +20,10 @@ from mcpauth_middleware.policy.evaluation import (
     combined,
     negated,
 )
+from mcpauth_middleware.policy.meaning import NOT_BOOLEAN, is_constant, known_kind
 from mcpauth_middleware.policy.places import place, source_of
-from mcpauth_middleware.policy.vocabulary import FACTS, ROOTS
+from mcpauth_middleware.policy.syntax import dotted
+from mcpauth_middleware.policy.vocabulary import FACTS, KINDS, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +40,8 @@ _OPERATORS: Final[dict[type[ast.AST], Callable[[object, object], bool]]] = {
     ast.GtE: values.ordering(operator.ge),
 }
 _IN: Final = (ast.In, ast.NotIn)
-_LISTS: Final = frozenset({"principal.groups", "principal.scopes", "tool.tags"})
-_OBJECTS: Final = frozenset({"args", "principal.claims", "tool.annotations"})
+_LISTS: Final = frozenset(name for name, kind in KINDS.items() if kind == "list")
+_OBJECTS: Final = frozenset(name for name, kind in KINDS.items() if kind == "object")
 _ARITHMETIC: Final[dict[type[ast.AST], Binary]] = {
     ast.Add: values.arithmetic(operator.add),
     ast.Sub: values.arithmetic(operator.sub),
@@ -64,15 +66,8 @@ class Compiler:
 
     def condition(self, node: ast.expr) -> Evaluate:
         """A part that must be true or false."""
-        never = isinstance(node, ast.List | ast.BinOp) or (
-            isinstance(node, ast.Constant) and not isinstance(node.value, bool)
-        )
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            never = node.func.id in ("len", "lower")
-        if isinstance(node, ast.UnaryOp):
-            never = isinstance(node.op, ast.USub)
-        if never:
-            self._refuse(node, "is neither true nor false; compare it with something")
+        if not isinstance(node, ast.Name | ast.Attribute) and known_kind(node) not in (None, "boolean"):
+            self._refuse(node, NOT_BOOLEAN)
         return self.value(node)
 
     def value(self, node: ast.expr) -> Evaluate:
@@ -110,7 +105,7 @@ class Compiler:
         return lambda _facts: value
 
     def _list(self, node: ast.List) -> Evaluate:
-        if all(isinstance(item, ast.Constant) for item in node.elts):
+        if is_constant(node):
             constants = tuple(
                 self._constant(cast("ast.Constant", item))(cast("Facts", None)) for item in node.elts
             )
@@ -125,7 +120,7 @@ class Compiler:
         compares = [self._operator(op, *pair) for op, pair in zip(node.ops, pairwise(operands), strict=True)]
         steps = list(zip(compares, others, strict=True))
         for left, right in pairwise(operands):
-            if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+            if isinstance(left, ast.Constant) and is_constant(right):
                 self._refuse(left, "compares two constants; compare a fact, such as args.x")
         if len(steps) == 1:
             return combined(steps[0][0], first, others[0])
@@ -134,7 +129,7 @@ class Compiler:
     def _operator(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> Callable[[object, object], bool]:
         if isinstance(op, _IN):
             # What is known to be a list or an object cannot be sent as something else.
-            fact = _dotted(right)
+            fact = dotted(right)
             contains = values.contains
             if isinstance(right, ast.List) or fact in _LISTS:
                 contains = values.contains_item
@@ -153,7 +148,7 @@ class Compiler:
             self._refuse(node, f"{name} takes {count} value{'s' * (count > 1)}")
         if name == "has":
             return self._has(node.args[0])
-        if name == "len" and _dotted(node.args[0]) in _OBJECTS:
+        if name == "len" and dotted(node.args[0]) in _OBJECTS:
             return applied(functions.members, self.value(node.args[0]))
         if name in _UNARY:
             return applied(_UNARY[name], self.value(node.args[0]))
@@ -211,7 +206,7 @@ class Compiler:
         return found
 
     def _member(self, node: ast.expr) -> Evaluate:
-        known = FACTS.get(_dotted(node))
+        known = FACTS.get(dotted(node))
         if known is not None:
             return known
         match node:
@@ -238,7 +233,7 @@ class Compiler:
         known = sorted(name for name in FACTS if name.startswith(root + "."))
         if isinstance(node, ast.Name):
             self._refuse(node, f"name one of its members: {', '.join(known) or root}")
-        self._refuse(node, f"no such name{_meant(_dotted(node), known)}")
+        self._refuse(node, f"no such name{_meant(dotted(node), known)}")
 
     def _checked(self, node: ast.expr, check: Callable[[Any], object], value: object) -> object:
         try:
@@ -248,14 +243,6 @@ class Compiler:
 
     def _refuse(self, node: ast.AST, problem: str) -> NoReturn:
         raise PolicyError(f"{place(self._text, node)}: {problem}")
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        return f"{node.value.id}.{node.attr}"
-    return ""
 
 
 def _is_length(node: ast.expr) -> bool:
@@ -272,4 +259,4 @@ def _meant(name: str, known: frozenset[str] | list[str]) -> str:
 
 
 def _look_up(container: ast.expr) -> Binary:
-    return members.root_member if _dotted(container) in _OBJECTS else members.member
+    return members.root_member if dotted(container) in _OBJECTS else members.member

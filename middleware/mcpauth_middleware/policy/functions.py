@@ -176,6 +176,8 @@ def address(text_: str) -> Address:
 
 def folder_problem(path: str) -> str | None:
     """Say why `path` is no folder that paths can be under, or return None."""
+    if "*" in path:
+        return "* stands for nothing here; write the folder that all of them are in"
     try:
         _is_under("/", path)
     except Unevaluable as problem:

@@ -68,6 +68,15 @@ _INSTEAD: Final[dict[type[ast.AST], str]] = {
 }
 
 
+def dotted(node: ast.expr) -> str:
+    """`a` or `a.b`, as it is written; nothing of what is anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{node.value.id}.{node.attr}"
+    return ""
+
+
 def refuse_unlisted(tree: ast.AST, text: str) -> None:
     """Check that the tree has only the kinds of syntax listed, and is not too deep.
 

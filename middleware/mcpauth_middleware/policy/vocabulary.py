@@ -9,6 +9,7 @@ from mcpauth_middleware.policy.errors import Missing
 
 if TYPE_CHECKING:
     from mcpauth_middleware.policy.facts import Facts
+    from mcpauth_middleware.policy.values import Kind
 
 Evaluate = Callable[["Facts"], object]
 
@@ -45,5 +46,16 @@ FACTS: Final[dict[str, Evaluate]] = {
     "method": lambda facts: facts.method,
 }
 """Every fact a condition can ask for. `args`, `principal.claims` and `tool.annotations` hold members."""
+
+_LISTS: Final = ("principal.groups", "principal.scopes", "tool.tags")
+_OBJECTS: Final = ("principal.claims", "tool.annotations", "args")
+KINDS: Final[dict[str, Kind]] = {
+    **dict.fromkeys(FACTS, "text"),
+    **dict.fromkeys(_LISTS, "list"),
+    **dict.fromkeys(_OBJECTS, "object"),
+    "client.verified": "boolean",
+    "env.time": "number",
+}
+"""What kind of value each fact is, where it is known at all. Lists are of texts."""
 
 ROOTS: Final = frozenset(name.partition(".")[0] for name in FACTS)
