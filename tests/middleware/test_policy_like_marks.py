@@ -9,6 +9,7 @@ from fastmcp import FastMCP
 from mcp.server.mcpserver import MCPServer
 
 from mcpauth_middleware.policy import Policy, PolicyError, requires
+from mcpauth_middleware.policy.decorators import marked_rules
 from mcpauth_middleware.policy.overlap import can_be_the_same
 from tests.middleware.edge_helpers import bearer, client_of, lifespan, post, protect, rpc
 from tests.middleware.gate_helpers import call
@@ -129,12 +130,17 @@ def test_templates_that_can_be_the_same_uri_are_marked_alike(
         ("file:///srv/{name}", "file:///opt/{name}"),
         ("file:///a{name}", "file:///b{path*}"),
         ("a://{x}/{y}", "a://{x}"),
+        ("a://{x}/{y}", "a://{x}{?q}"),
     ],
 )
 def test_templates_of_different_uris_need_no_like_marks(first: str, second: str) -> None:
     """A parameter stays within its segment; FastMCP's `{path*}` does not."""
     assert not can_be_the_same(first, second)
     assert can_be_the_same(first, "{+anything}")
+    assert can_be_the_same("file:///srv{path*}", "file:///{folder}/{name}")
+    assert can_be_the_same("a://x{?q}", "a://x?q={q}")
+    assert can_be_the_same("a://x{?q}", "a://x")
+    assert can_be_the_same("a://{x}{?q}", "a://{y}")
     assert can_be_the_same("{x}" * 50 + "/b", "{y}" * 50 + "b/b")
 
 
@@ -160,3 +166,56 @@ def test_the_versions_of_a_tool_are_marked_alike(scopes: tuple[str, ...] | None)
     policy = made(("files:read",), ("files:read",))
     assert [rule.id for rule in policy.rules] == ["t", "prompts: t"]
     assert policy.decide(call("t"), someone("files:read")).effect == "allow"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [MCPServer, FastMCP], ids=["mcp 2.x", "FastMCP 4"])
+async def test_a_mark_is_about_all_that_a_template_stands_for(make: Callable[[str], Any]) -> None:
+    """RFC 6570 §3.2.3, §3.2.8: several segments, and parameters of a query, of which none need be there."""
+    server, ran = make("s"), list[str]()
+
+    @requires("files:read")
+    def file(path: str, style: str = "") -> str:
+        ran.append(f"{path} {style}")
+        return path
+
+    @requires("files:read")
+    def search(q: str = "", page: str = "") -> str:
+        ran.append(f"{q} {page}")
+        return q
+
+    @requires("ops")
+    def all_items() -> str:
+        ran.append("all")
+        return "all"
+
+    server.resource("file:///srv/{path*}{?style}" if make is FastMCP else "file:///srv/{+path}{?style}")(file)
+    server.resource("search://{q}/pages{?page}")(search)
+    server.resource("search://all/pages")(all_items)
+    plain = server.http_app() if make is FastMCP else server.streamable_http_app(host="rs.example")
+    app = protect(plain, policy=Policy.from_server(server))
+    answers: dict[str, int] = {}
+    allowed = ["file:///srv/a/b", "file:///srv/a?style=x/y", "search://x/pages", "search://x/pages?page=1/2"]
+    denied = ["file:///etc/a", "search://x/pages/1", "search://x/page", "search://all/pages?page=1"]
+    async with lifespan(plain), client_of(app) as client:
+        templates = await post(client, "resources/templates/list")
+        for uri in (*allowed, *denied, "search://all/pages"):
+            answers[uri] = (await post(client, "resources/read", {"uri": uri})).status_code
+        other = await post(client, "resources/read", {"uri": allowed[0]}, headers=bearer(scope="mail"))
+
+    assert len(rpc(templates)["result"]["resourceTemplates"]) == 2
+    assert {uri: answers[uri] for uri in allowed} == dict.fromkeys(allowed, 200)
+    assert {uri: answers[uri] for uri in denied} == dict.fromkeys(denied, 400)
+    assert answers["search://all/pages"] == 403
+    assert other.status_code == 403
+    assert ran == ["a/b ", "a x/y", "x ", "x 1/2"]
+
+
+@pytest.mark.parametrize(
+    "template", ["file:///{+path}.md", "file:///srv{/path*}", "a://x{.kind}", "a://x?q={q}{&page}"]
+)
+def test_a_template_that_no_pattern_stands_for_cannot_be_marked(template: str) -> None:
+    """Its rule would match nothing, and nobody would be told."""
+    with pytest.raises(PolicyError, match=r"no rule can stand for this template.*take its mark off"):
+        marked_rules([("resources", template, requires("files:read")(lambda: ""))])
+    assert marked_rules([("resources", template, lambda: "")]) == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mcpauth_middleware.policy.errors import PolicyError
-from mcpauth_middleware.policy.overlap import PARAMETER, can_be_the_same, uri_pattern
+from mcpauth_middleware.policy.overlap import PARAMETER, can_be_the_same, uri_patterns, without_query
 from mcpauth_middleware.policy.rule_table import CONDITIONS, check_keys, rule_of
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class Requirement:
             self.scopes, {**self.conditions, "when": when if own is None else f"{when} and ({own})"}
         )
 
-    def rule(self, rule_id: str, key: str, pattern: str) -> Rule:
-        """The rule that allows what matches the pattern; `key` is "tools", "prompts" or "resources".
+    def rule(self, rule_id: str, key: str, *patterns: str) -> Rule:
+        """The rule that allows what matches a pattern; `key` is "tools", "prompts" or "resources".
 
         Raises:
             PolicyError: a scope or a condition is wrong.
         """
         check_keys(self.conditions, CONDITIONS, "requires")
-        return rule_of(rule_id, "allow", {key: (pattern,)}, self.scopes, self.conditions)
+        return rule_of(rule_id, "allow", {key: patterns}, self.scopes, self.conditions)
 
 
 def requires(*scopes: str, **conditions: Unpack[Conditions]) -> Callable[[F], F]:
@@ -117,12 +117,18 @@ def marked_rules(registered: Sequence[tuple[str, str, object]]) -> list[Rule]:
 
 
 def _resource_rule(name: str, requirement: Requirement, resources: Mapping[str, Requirement | None]) -> Rule:
-    _exact(PARAMETER.sub("", name))
-    pattern = uri_pattern(name)
+    path, patterns = without_query(name), uri_patterns(name)
+    if patterns is None:
+        raise PolicyError(
+            f"from_server: resources: {name!r}: no rule can stand for this template, only for one of"
+            " {name}, {+name} as a whole segment, and {?name} at the end; change it, or take its mark off and"
+            " name the resources in a file"
+        )
+    _exact(PARAMETER.sub("", path))
     others = [
         other
         for other, mark in resources.items()
-        if pattern != name and mark != requirement and can_be_the_same(name, other)
+        if patterns != (name,) and mark != requirement and can_be_the_same(name, other)
     ]
     for other in others:
         if "{" in other:
@@ -130,7 +136,8 @@ def _resource_rule(name: str, requirement: Requirement, resources: Mapping[str, 
                 f"from_server: resources: {name!r} and {other!r} can be the same URI; mark both alike, or "
                 "change one"
             )
-    return requirement.but_not(others).rule(f"resources: {pattern}", "resources", pattern)
+    rule_id = f"resources: {patterns[0] if path == name else name}"
+    return requirement.but_not(others).rule(rule_id, "resources", *patterns)
 
 
 def _exact(name: str) -> str:
