@@ -132,6 +132,22 @@ WRONG = [
         "policy.toml: rules[0].allow.tools[1]: 'x?': ? has no meaning",
     ),
     (RULE + "allow = { resources = ['file:///a/**b'] }", "policy.toml: rules[0].allow.resources[0]: "),
+    (
+        RULE + "deny = { methods = ['tasks/*', 'tools/call'] }",
+        "policy.toml: rules[0].deny.methods[1]: 'tools/call': is decided by what it asks for",
+    ),
+    (
+        RULE + OK + "annotations = { destructiveHint = 'true' }",
+        "policy.toml: rules[0].annotations.destructiveHint: must be true or false",
+    ),
+    (
+        RULE + OK + "annotations = { readOnlyHint = 1 }",
+        "policy.toml: rules[0].annotations.readOnlyHint: must be true or false",
+    ),
+    (
+        RULE + OK + "client = { host = ['*.acme.com:443'] }",
+        "policy.toml: rules[0].client.host[0]: '*.acme.com:443': leave out :443, the port of https",
+    ),
     (RULE + "deny = { tools = ['t'] }\nscopes = ['a']", "policy.toml: rules[0].scopes: a deny rule denies"),
     (
         RULE + OK + '[[rules]]\nid = "b"\n' + OK + '[[rules]]\nid = "a"\n' + OK,

@@ -266,7 +266,7 @@ def test_usual_patterns_do_not_look_at_each_segment_of_a_long_uri(pattern: str) 
 @pytest.mark.parametrize(
     ("pattern", "mend"),
     [
-        ("", "* matches every name"),
+        ("", "is empty; * matches all"),
         ("list_**", "** is for resources"),
         ("drop_?", "only * is special"),
         ("[ab]*", "only * is special"),
@@ -282,9 +282,35 @@ def test_a_name_pattern_that_would_match_nothing_is_refused_with_the_mend(patter
 
 
 @pytest.mark.parametrize(
+    ("method", "mend"),
+    [
+        ("tools/call", "name that in tools"),
+        ("prompts/get", "name that in prompts"),
+        ("resources/read", "name that in resources"),
+        ("resources/unsubscribe", "name that in resources"),
+        ("subscriptions/listen", "name that in resources"),
+        ("completion/complete", "name that in prompts or resources"),
+        ("tools/list", "open to everybody with a token, so no rule is about it; leave it out"),
+        ("initialize", "open to everybody"),
+        ("logging/setLevel", "open to everybody"),
+    ],
+)
+def test_a_method_that_no_rule_about_methods_decides_is_refused(method: str, mend: str) -> None:
+    """`deny = { methods = ["tools/call"] }` would deny nothing."""
+    assert mend in (pattern_problem("method", method) or "")
+    assert pattern_problem("tool", method) is None
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "unheard/of", "tools/*", "*", "sampling/createMessage"])
+def test_other_methods_are_decided_by_rules_about_methods(method: str) -> None:
+    """Those that name nothing else, and those that no revision has."""
+    assert pattern_problem("method", method) is None
+
+
+@pytest.mark.parametrize(
     ("pattern", "mend"),
     [
-        ("", "* matches every name"),
+        ("", "is empty; ** matches all"),
         ("file:///srv/**.txt", "whole segment"),
         ("file:///srv/***", "whole segment"),
         ("file:///srv/%2A", "%2A"),

@@ -51,6 +51,8 @@ class ClientMatch:
             if _HOST.fullmatch(host) is None:
                 mend = "write a host in lower case, with *. before it for all below it"
                 raise PolicyError(f"client.host[{position}]: {host!r}: {mend}")
+            if host.endswith(":443"):
+                raise PolicyError(f"client.host[{position}]: {host!r}: leave out :443, the port of https")
         if not any(self.asked.values()):
             raise PolicyError("client: names nothing; give it one of id, host, name, version")
 

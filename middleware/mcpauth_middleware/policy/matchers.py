@@ -16,6 +16,7 @@ from mcpauth_middleware.policy.client_match import ClientMatch
 from mcpauth_middleware.policy.conditions import compile_condition
 from mcpauth_middleware.policy.conjunction import all_hold
 from mcpauth_middleware.policy.errors import Missing, PolicyError
+from mcpauth_middleware.policy.facts import DEFAULT_ANNOTATIONS
 from mcpauth_middleware.policy.patterns import NameMatcher
 from mcpauth_middleware.policy.time_window import TimeWindow
 from mcpauth_middleware.policy.values import any_equal
@@ -78,7 +79,7 @@ def matchers_of(rule: Rule) -> Iterator[Matcher]:
         yield _Shared("tags", texts("tags", rule.tags), lambda facts: facts.tags)
     if rule.annotations:
         wanted = members("annotations", rule.annotations)
-        yield _Annotations({key: scalar(f"annotations.{key}", value) for key, value in wanted})
+        yield _Annotations({key: _annotation(key, value) for key, value in wanted})
     if rule.ip:
         yield _Networks(texts("ip", rule.ip))
     if rule.time is not None:
@@ -196,6 +197,13 @@ class _Networks:
 
     def observed(self, facts: Facts) -> object:
         return facts.address
+
+
+def _annotation(key: str, value: object) -> Scalar:
+    # Of another kind, it would have no answer for any tool.
+    if key in DEFAULT_ANNOTATIONS and not isinstance(value, bool):
+        raise PolicyError(f"annotations.{key}: must be true or false")
+    return scalar(f"annotations.{key}", value)
 
 
 def _network(key: str, text: str) -> functions.Network:

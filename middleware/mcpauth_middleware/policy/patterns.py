@@ -12,15 +12,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from mcpauth_middleware.message import targets
 from mcpauth_middleware.message.resource_uri import decodings, resource_uri_problem, trimmings, with_path
+from mcpauth_middleware.message.revisions import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from mcpauth_middleware.message.revisions import TargetsOf
     from mcpauth_middleware.message.target import TargetKind
 
+_DECIDED_BY: Final[Mapping[TargetsOf, str]] = {
+    targets.tool: "tools",
+    targets.prompt: "prompts",
+    targets.resource: "resources",
+    targets.subscriptions: "resources",
+    targets.completion: "prompts or resources",
+}
 _DEEP = "**"
 _MEANT_AS_WILDCARDS = "?[]{}"
 # How FastMCP lets the page of an app call a tool, listed or not: 4 as `__<hash>_<name>`, 3 without the `__`.
@@ -115,10 +125,12 @@ def _all_match(matchers: tuple[_Matcher, ...], names: tuple[str, ...]) -> bool:
 def pattern_problem(kind: TargetKind, text: str) -> str | None:
     """Say why `text` is no pattern for this kind of target, and what to write; None when it is one."""
     if not text:
-        return "is empty; * matches every name"
+        return f"is empty; {_DEEP if kind == 'resource' else '*'} matches all"
     if any(ord(character) < 0x20 for character in text):
         return "holds a control character, which no name does"
-    return _path_problem(text) if kind == "resource" else _name_problem(text)
+    if kind == "resource":
+        return _path_problem(text)
+    return _name_problem(text) or (_method_problem(text) if kind == "method" else None)
 
 
 def _name_problem(text: str) -> str | None:
@@ -126,6 +138,16 @@ def _name_problem(text: str) -> str | None:
         return "** is for resources; here * already matches any characters"
     wildcard = next((character for character in text if character in _MEANT_AS_WILDCARDS), None)
     return None if wildcard is None else f"{wildcard} has no meaning in a pattern; only * is special"
+
+
+def _method_problem(text: str) -> str | None:
+    row = METHODS.get(text)
+    if row is None or row.targets is None:
+        return None
+    key = _DECIDED_BY.get(row.targets)
+    if key is None:
+        return "is open to everybody with a token, so no rule is about it; leave it out"
+    return f"is decided by what it asks for, so no rule about methods is about it; name that in {key}"
 
 
 def _path_problem(text: str) -> str | None:
