@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,14 @@ def print_rules(changes: RulesChanged) -> None:
     for sign, rules in (("+", changes.added), ("-", changes.removed)):
         for rule in rules:
             _print_rule(sign, rule)
-    for before, after in changes.changed:
-        _print_rule("-", before)
-        _print_rule("+", after)
+    for old, new in changes.changed:
+        _print_rule("-", old)
+        _print_rule("+", new)
     if changes.scopes is not None:
         click.echo("The scope hierarchies differ.")
+        before, after = changes.scopes
+        _print_scopes("-", before, after)
+        _print_scopes("+", after, before)
     if changes.claims:
         click.echo("Groups or tenant are held in other claims.")
     if rules_as_json(changes) == _NOTHING:
@@ -109,6 +113,12 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
 def _print_rule(sign: str, rule: Rule) -> None:
     for line in _toml(rule).splitlines():
         click.echo(f"{sign} {line}")
+
+
+def _print_scopes(sign: str, scopes: Mapping[str, Sequence[str]], other: Mapping[str, Sequence[str]]) -> None:
+    for scope, implied in scopes.items():
+        if sorted(implied) != sorted(other.get(scope, ())):
+            click.echo(f"{sign} {json.dumps(scope)} = {json.dumps(list(implied))}")
 
 
 def _toml(rule: Rule) -> str:

@@ -203,10 +203,22 @@ def test_two_policies_are_compared_rule_by_rule(folder: Path) -> None:
     assert '- allow = { tools = ["write_file"] }' in result.stdout
     assert "readers" not in result.stdout
     assert "The scope hierarchies differ." in result.stdout
+    assert '- "files:write" = ["files:read"]\n+ "files:write" = ["files:read", "x"]\n' in result.stdout
 
     found = as_json("diff", "policy.toml", "new.toml")
     assert len(found["added"]) == len(found["removed"]) == len(found["changed"]) == 1
     assert found["scopes"]["new"] == {"files:write": ["files:read", "x"]}
+
+
+def test_a_claim_of_another_kind_is_another_rule(folder: Path) -> None:
+    """`1 == True` in Python, and no claim is both."""
+    for name, level in (("one.toml", "1"), ("true.toml", "true")):
+        (folder / name).write_text(
+            f'version = 1\n[[rules]]\nid = "r"\nallow = {{ tools = ["t"] }}\nclaims = {{ level = {level} }}\n'
+        )
+    result = run("diff", "one.toml", "true.toml")
+    assert "- claims = { level = 1 }" in result.stdout
+    assert "+ claims = { level = true }" in result.stdout
 
 
 def test_equal_policies_do_not_differ(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpauth_middleware.policy import Context
+from mcpauth_middleware.policy import Context, Rule
 from mcpauth_middleware.policy.decide import Outcome
 from mcpauth_middleware.policy.shown import MAX_TEXT, shown
 from tests.middleware.gate_helpers import call, read
@@ -55,6 +55,33 @@ def test_the_explanation_fits_the_decision() -> None:
             assert {"held": Outcome.MATCH, "failed": Outcome.NO, "error": Outcome.ERROR}[
                 results.pop()
             ] is rule.outcome
+
+
+@pytest.mark.parametrize(
+    ("when", "uri", "result"),
+    [
+        ('not startswith(resource.uri, "file:///srv/hr")', "file:///srv/%68r", "error"),
+        ('endswith(resource.uri, ".md")', "file:///srv/a?.md", "error"),
+        ('startswith(resource.uri, "file:///srv/")', "file:///srv/%68r", "held"),
+        ('endswith(resource.uri, ".md")', "file:///srv/a?x", "failed"),
+    ],
+)
+def test_a_resource_that_can_be_read_as_different_ones_is_told_as_it_is_decided(
+    when: str, uri: str, result: str
+) -> None:
+    """Escaped and not, with its query and without: a condition that held would not fit an error."""
+    rules = policy(Rule(id="r", effect="allow", resources=("**",), when=f"{when} and has(principal.sub)"))
+    explained = rules.explain(read("resources/read", {"uri": uri}), someone())
+    assert [condition.result for condition in explained.rules[0].conditions] == [result, "held"]
+    assert explained.rules[0].outcome.value == {"held": "match", "failed": "no"}.get(result, result)
+
+
+def test_what_rules_in_shadow_mode_would_decide_is_told() -> None:
+    """It is what they are there to be looked at for."""
+    rules = policy(allow(), deny("tried", mode="shadow"))
+    told = str(rules.explain(call("t"), someone()))
+    assert told.startswith("allow (allowed) by a\nwith the rules in shadow mode: deny (denied) by tried\n")
+    assert "shadow" not in str(policy(allow()).explain(call("t"), someone()))
 
 
 def test_what_is_not_known_is_told_as_such() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -322,3 +323,15 @@ def test_an_unclear_host_is_told_as_such() -> None:
     """The text says what is wrong, without the id."""
     with pytest.raises(Unevaluable, match="not a plain https URL"):
         client_host("https://a@b/")
+
+
+def test_rules_that_ask_for_true_and_for_1_are_two_rules() -> None:
+    """They are equal in Python; what compares policies would tell that nothing has changed."""
+    one, other = allow(claims={"level": 1}), allow(claims={"level": True})
+    assert one != other
+    assert one == allow(claims={"level": 1.0})
+    assert one == allow(claims={"level": (1,)})
+    assert allow(claims={"a": 1, "b": 2}) == allow(claims={"b": 2, "a": 1})
+    assert allow(annotations={"x": 0}) != allow(annotations={"x": False})
+    assert len({one, other, allow(claims={"level": 1})}) == 2
+    assert policy(one, replace(other, id="b")).lint() == []

@@ -25,7 +25,7 @@ from mcpauth_middleware.policy.syntax import refuse_unlisted
 from mcpauth_middleware.policy.values import boolean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mcpauth_middleware.policy.facts import Facts
     from mcpauth_middleware.policy.vocabulary import Evaluate
@@ -83,16 +83,27 @@ class When:
         Raises:
             Unevaluable: it has no answer, or not the same one for each way to read the resource's URI.
         """
-        if facts.target.kind != "resource" or _ONE_READING.fullmatch(facts.target.name):
-            return self._holds(facts)
-        answers = {self._holds(facts.with_uri(uri)) for uri in self._readings(facts.target.name)}
-        if len(answers) != 1:
-            raise Unevaluable("the resource can be read as different ones")
-        return answers.pop()
+        return self._answer(self._holds, facts)
+
+    def part_holds(self, part: Part, facts: Facts) -> bool:
+        """Whether one of its parts is true, asked as the whole is.
+
+        Raises:
+            Unevaluable: as `holds`.
+        """
+        return self._answer(part.holds, facts)
 
     def observed(self, facts: Facts) -> dict[str, object]:
         """Every fact it looks at; `Unevaluable` objects stand for those that are not known."""
         return {name: found for part in self.parts for name, found in part.observed(facts).items()}
+
+    def _answer(self, ask: Callable[[Facts], bool], facts: Facts) -> bool:
+        if facts.target.kind != "resource" or _ONE_READING.fullmatch(facts.target.name):
+            return ask(facts)
+        answers = {ask(facts.with_uri(uri)) for uri in self._readings(facts.target.name)}
+        if len(answers) != 1:
+            raise Unevaluable("the resource can be read as different ones")
+        return answers.pop()
 
     def _readings(self, uri: str) -> Iterable[str]:
         """The URI in its decodings; and what is before the query or the fragment, of which the text says

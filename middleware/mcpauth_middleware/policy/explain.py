@@ -75,7 +75,8 @@ def _conditions(rule: Rule, facts: Facts) -> Iterator[ConditionExplained]:
     for condition in rule.conditions:
         if isinstance(condition, When):
             for part in condition.parts:
-                yield _explained("when", part.text, partial(part.holds, facts), partial(part.observed, facts))
+                part_holds = partial(condition.part_holds, part, facts)
+                yield _explained("when", part.text, part_holds, partial(part.observed, facts))
         else:
             holds, observed = partial(condition.holds, facts), partial(condition.observed, facts)
             yield _explained(condition.name, shown(condition.wanted), holds, observed)
@@ -115,8 +116,9 @@ def _observed(name: str, observed: Callable[[], object]) -> str:
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     decision = explanation.decision
-    by = f" by {decision.rule}" if decision.rule is not None else ""
-    yield f"{decision.effect} ({decision.reason}){by}"
+    yield _told(decision)
+    if decision.shadow is not None:
+        yield f"with the rules in shadow mode: {_told(decision.shadow)}"
     for rule in explanation.rules:
         mode = "" if rule.mode == "enforce" else f" [{rule.mode}]"
         yield f"  {rule.effect} {rule.rule}{mode}: {rule.outcome.value}"
@@ -125,3 +127,8 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         for condition in rule.conditions:
             yield f"    {condition.result}: {condition.name}: {condition.wanted}"
             yield f"      {condition.observed}" + (f" ({condition.problem})" if condition.problem else "")
+
+
+def _told(decision: Decision) -> str:
+    by = f" by {decision.rule}" if decision.rule is not None else ""
+    return f"{decision.effect} ({decision.reason}){by}"

@@ -12,6 +12,7 @@ from mcpauth_middleware.policy.errors import PolicyError
 from mcpauth_middleware.policy.matchers import matchers_of
 from mcpauth_middleware.policy.patterns import pattern_problem
 from mcpauth_middleware.policy.scopes import NOT_A_SCOPE, is_scope
+from mcpauth_middleware.policy.values import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,10 +57,10 @@ class Rule:
     methods: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    annotations: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar], hash=False)
+    annotations: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar], compare=False)
     groups: tuple[str, ...] = ()
     claims: Mapping[str, Scalar | tuple[Scalar, ...]] = field(
-        default_factory=dict[str, Scalar | tuple[Scalar, ...]], hash=False
+        default_factory=dict[str, Scalar | tuple[Scalar, ...]], compare=False
     )
     client: ClientMatch | None = None
     tenant: tuple[str, ...] = ()
@@ -70,6 +71,8 @@ class Rule:
     mode: Mode = "enforce"
     conditions: tuple[Matcher, ...] = field(init=False, repr=False, compare=False)
     """What must hold besides the target, compiled."""
+    _asked: tuple[object, ...] = field(init=False, repr=False)
+    """`annotations` and `claims` for comparisons: `1 == True` in Python, and not for a rule."""
 
     def __post_init__(self) -> None:
         if not _is_id(self.id):
@@ -85,6 +88,7 @@ class Rule:
         object.__setattr__(self, "conditions", tuple(matchers_of(self)))
         object.__setattr__(self, "annotations", MappingProxyType(dict(self.annotations)))
         object.__setattr__(self, "claims", MappingProxyType(dict(self.claims)))
+        object.__setattr__(self, "_asked", (_with_kinds(self.annotations), _with_kinds(self.claims)))
 
     @property
     def patterns(self) -> Iterator[tuple[TargetKind, str]]:
@@ -120,6 +124,13 @@ class Rule:
                 raise PolicyError(
                     f"{key}: only tools have them; make a rule of its own for the other patterns"
                 )
+
+
+def _with_kinds(asked: Mapping[str, Scalar | tuple[Scalar, ...]]) -> frozenset[object]:
+    return frozenset(
+        (name, tuple((kind_of(value), value) for value in (found if isinstance(found, tuple) else (found,))))
+        for name, found in asked.items()
+    )
 
 
 def _is_id(value: object) -> bool:
