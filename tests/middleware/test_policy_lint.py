@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,6 +129,142 @@ def test_a_client_s_own_word_is_a_warning() -> None:
     """Anyone can call itself anything."""
     assert findings(allow(client=ClientMatch(name=("claude",)))) == [("warning", "self-asserted", "a")]
     assert findings(allow(client=ClientMatch(host=("claude.ai",)))) == []
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "scopes"),
+    [
+        (
+            allow("all", "files:read", tools=("files.*",)),
+            allow("write", "files:write", tools=("files.write",)),
+            {"files:write": ["files:read"]},
+        ),
+        (
+            allow("all", "r", tools=("*",), groups=("staff",)),
+            allow("write", "r", "w", tools=("write",), groups=("staff",), when="args.x == 1"),
+            {},
+        ),
+    ],
+)
+def test_a_rule_for_which_a_weaker_scope_or_the_same_condition_is_enough_is_a_warning(
+    wide: Rule, narrow: Rule, scopes: dict[str, list[str]]
+) -> None:
+    """Whoever reads it believes that writing needs the scope to write."""
+    assert findings(wide, narrow, scopes=scopes) == [("warning", "overridden", "write")]
+    assert findings(wide, replace(narrow, groups=("ops",))) == []
+    assert findings(narrow, replace(wide, mode="shadow"), scopes=scopes) == []
+
+
+def test_an_allow_rule_that_is_denied_under_its_own_conditions_is_an_error() -> None:
+    """Both ask for the same group, so whoever fits the one is denied by the other."""
+    contractors = allow("c", groups=("contractors",), when="args.x == 1")
+    assert findings(
+        contractors, deny(tools=("*",), groups=("contractors",)), allow("else", tools=("u",))
+    ) == [
+        ("error", "unreachable", "c"),
+    ]
+    assert findings(contractors, deny(tools=("*",), groups=("interns",))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "text"),
+    [
+        (allow(tools=("files.read ",)), "odd-pattern", "'files.read ': begins or ends with a space"),
+        (Rule("a", "allow", prompts=(" greet",)), "odd-pattern", "' greet': begins or ends with a space"),
+        (allow(tools=("read,write",)), "odd-pattern", "'read,write': no name of a tool has ',' in it"),
+        (allow(tools=("read|write",)), "odd-pattern", "'read|write': no name of a tool has '|' in it"),
+        (allow(tools=("^files$",)), "odd-pattern", "'^files$': no name of a tool has '^' in it"),
+        (
+            Rule("a", "allow", methods=("task/get",)),
+            "odd-pattern",
+            "'task/get': is no method of MCP; did you mean tasks/get?",
+        ),
+        (
+            Rule("a", "deny", methods=("*",)),
+            "odd-pattern",
+            "'*': says nothing of tools/call and its like; name tools, prompts and resources for these",
+        ),
+        (
+            Rule("a", "deny", resources=("*",)),
+            "odd-pattern",
+            "'*': is one segment, so no URI with a / in it;",
+        ),
+        (Rule("a", "deny", resources=("/srv/**",)), "odd-pattern", "'/srv/**': has no scheme, as URIs have;"),
+        (
+            Rule("a", "allow", resources=("notes://{name}",)),
+            "odd-pattern",
+            "'notes://{name}': {name} stands for itself, as in a list of templates; write * for a parameter",
+        ),
+        (allow(groups=("team-*",)), "literal-star", "groups: 'team-*' is compared as it stands; name each"),
+        (deny("a", tags=("pii-*",)), "literal-star", "tags: 'pii-*' is compared as it stands; name each"),
+        (
+            allow(tenant=("acme-*",)),
+            "literal-star",
+            "tenant: 'acme-*' is compared as it stands; for a pattern write when = glob(principal",
+        ),
+        (
+            allow(claims={"email": ("*@acme.com",)}),
+            "literal-star",
+            "claims.email: '*@acme.com' is compared as it stands; for a pattern write when = glob(",
+        ),
+        (
+            allow(annotations={"destrutiveHint": True}),
+            "unknown-annotation",
+            "annotations.destrutiveHint: MCP has no such annotation; did you mean destructiveHint?",
+        ),
+        (
+            allow(annotations={"readonly": True}),
+            "unknown-annotation",
+            "annotations.readonly: MCP has no such annotation; did you mean readOnlyHint?",
+        ),
+        (
+            allow(protocol=("2025-06-17",)),
+            "unknown-protocol",
+            "protocol: '2025-06-17' is no known revision; known are 2024-11-05, 2025-03-26",
+        ),
+        (
+            allow(when='startswith(resource.uri, "file:///srv/")'),
+            "wrong-fact",
+            "when: no tool has resource.uri; leave it out",
+        ),
+        (
+            Rule("a", "allow", resources=("**",), when="args.path == 'x'"),
+            "wrong-fact",
+            "when: no resource has args.path; leave it out",
+        ),
+        (
+            Rule("a", "deny", tools=("*",), resources=("**",), when="args['x'] == 1"),
+            "wrong-fact",
+            "when: no resource has args['x']; make a rule of its own for each resource",
+        ),
+    ],
+)
+def test_a_slip_of_the_pen_is_a_warning(rule: Rule, code: str, text: str) -> None:
+    """It could be meant so, and hardly ever is: such a rule allows nothing, or denies nothing."""
+    [found] = policy(rule, allow("else", tools=("u",))).lint()
+    assert (found.level, found.code, found.rule) == ("warning", code, "a")
+    assert found.text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        allow(tools=("a/b", "a:b", "files.read-1_x", "*")),
+        Rule("a", "allow", prompts=("say hello, world",)),
+        Rule("a", "allow", methods=("tasks/*", "acme/run")),
+        Rule("a", "deny", tools=("*",), prompts=("*",), resources=("**",), methods=("*",)),
+        Rule("a", "allow", resources=("**", "*/x", "mailto:*", "https://h/**", "*://h/x", "f*/**")),
+        Rule("a", "allow", resources=("search://items", "search://items{?q}")),
+        allow(claims={"level": (1, 2), "x": "y"}, annotations={"title": "x", "costly": True}),
+        allow(protocol=("2026-*", "2025-11-25")),
+        Rule("a", "deny", tools=("*",), resources=("**",), when="method == 'tools/call' and args.x == 1"),
+        Rule("a", "allow", tools=("t",), prompts=("p",), when="args.x == 'a' and principal.sub == 'b'"),
+    ],
+)
+def test_what_is_usual_is_no_slip(rule: Rule) -> None:
+    """A warning that is mostly wrong is not read."""
+    others = ("nothing-enforced", "unreachable", "redundant-pattern")
+    assert [found for found in policy(rule).lint() if found.code not in others] == []
 
 
 def many_rules(count: int) -> Policy:

@@ -9,7 +9,7 @@ from mcpauth_middleware.policy.errors import PolicyError as PolicyError
 from mcpauth_middleware.policy.explain import Explanation as Explanation
 from mcpauth_middleware.policy.facts import Context as Context
 from mcpauth_middleware.policy.facts import ToolFacts as ToolFacts
-from mcpauth_middleware.policy.lint import Finding as Finding
+from mcpauth_middleware.policy.finding import Finding as Finding
 from mcpauth_middleware.policy.policy import Policy as Policy
 from mcpauth_middleware.policy.reload import ReloadingPolicy as ReloadingPolicy
 from mcpauth_middleware.policy.rules import Rule as Rule

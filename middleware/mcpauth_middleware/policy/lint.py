@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from mcpauth_middleware.message.target import Target
+from mcpauth_middleware.policy.finding import Finding
 from mcpauth_middleware.policy.index import RuleIndex
+from mcpauth_middleware.policy.rule_table import CONDITIONS
 from mcpauth_middleware.policy.rules import Rule
+from mcpauth_middleware.policy.slips import slips
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mcpauth_middleware.message.target import TargetKind
     from mcpauth_middleware.policy.scopes import ScopeHierarchy
 
-Code = Literal[
-    "nothing-enforced",
-    "unreachable",
-    "overridden",
-    "duplicate",
-    "redundant-pattern",
-    "unused-scope",
-    "self-asserted",
-]
-
 # Stands for "any characters" when a pattern is itself matched: no name holds it.
 _ANY: Final = "\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong; with an `error` a policy is not reloaded."""
-
-    level: Literal["error", "warning"]
-    code: Code
-    rule: str | None
-    text: str
-
-    def __str__(self) -> str:
-        where = "" if self.rule is None else f'rule "{self.rule}": '
-        return f"{self.level}: {where}{self.text} [{self.code}]"
 
 
 def lint(rules: Sequence[Rule], hierarchy: ScopeHierarchy) -> list[Finding]:
@@ -50,10 +30,11 @@ def lint(rules: Sequence[Rule], hierarchy: ScopeHierarchy) -> list[Finding]:
         *_nothing_enforced(rules),
         *_duplicates(active),
         *_unreachable(active),
-        *_overridden(active),
+        *_overridden(active, hierarchy),
         *_redundant_patterns(active),
         *_unused_scopes(active, hierarchy),
         *_self_asserted(active),
+        *(slip for rule in active for slip in slips(rule)),
     ]
 
 
@@ -72,11 +53,12 @@ def _duplicates(rules: Sequence[Rule]) -> Iterator[Finding]:
 
 def _unreachable(rules: Sequence[Rule]) -> Iterator[Finding]:
     """Allow rules about nothing that is not always denied."""
-    denies = _index(rule for rule in rules if rule.effect == "deny" and _always(rule))
+    denies = _index(rule for rule in rules if rule.effect == "deny" and rule.mode == "enforce")
     for rule in rules:
         if rule.effect != "allow":
             continue
-        covers = [_covering(denies, kind, pattern, rule) for kind, pattern in rule.patterns]
+        holds = partial(_holds_with, rule=rule)
+        covers = [_covering(denies, kind, pattern, rule, holds) for kind, pattern in rule.patterns]
         dead = [(pattern, cover) for (_, pattern), cover in zip(rule.patterns, covers, strict=True) if cover]
         if dead and len(dead) == len(covers):
             by = ", ".join(sorted({cover.id for _, cover in dead}))
@@ -88,15 +70,21 @@ def _unreachable(rules: Sequence[Rule]) -> Iterator[Finding]:
                 )
 
 
-def _overridden(rules: Sequence[Rule]) -> Iterator[Finding]:
+def _overridden(rules: Sequence[Rule], hierarchy: ScopeHierarchy) -> Iterator[Finding]:
     """Allow rules whose scopes or conditions mean nothing, since another allows the same without them."""
-    broad = _index(rule for rule in rules if rule.effect == "allow" and _always(rule))
+    broad = _index(rule for rule in rules if rule.effect == "allow" and rule.mode == "enforce")
     for rule in rules:
         if rule.effect != "allow" or not (rule.scopes or rule.conditions):
             continue
+        held = hierarchy.held(rule.scopes)
+
+        def is_enough(cover: Rule, rule: Rule = rule, held: frozenset[str] = held) -> bool:
+            # Whoever fits the rule fits the other one, which asks for less.
+            return held.issuperset(cover.scopes) and _holds_with(cover, rule) and _asks_less(cover, rule)
+
         for kind, pattern in rule.patterns:
-            cover = _covering(broad, kind, pattern, rule)
-            if cover is not None and set(cover.scopes) <= set(rule.scopes) and _asks_less(cover, rule):
+            cover = _covering(broad, kind, pattern, rule, is_enough)
+            if cover is not None:
                 text = f"{pattern!r} is allowed for less by {cover.id}; this keeps nobody out"
                 yield Finding("warning", "overridden", rule.id, text)
 
@@ -136,8 +124,10 @@ def _index(rules: Iterator[Rule] | Sequence[Rule]) -> RuleIndex:
     return index
 
 
-def _covering(index: RuleIndex, kind: TargetKind, pattern: str, but: Rule) -> Rule | None:
-    """A rule, other than `but`, one of whose patterns matches all that `pattern` matches.
+def _covering(
+    index: RuleIndex, kind: TargetKind, pattern: str, but: Rule, fits: Callable[[Rule], bool] = bool
+) -> Rule | None:
+    """A rule that fits, other than `but`, one of whose patterns matches all that `pattern` matches.
 
     A `*` that is read as a character which no pattern holds can only be matched by another `*`, and that
     matches whatever stands in its place.
@@ -148,7 +138,7 @@ def _covering(index: RuleIndex, kind: TargetKind, pattern: str, but: Rule) -> Ru
     by_id: dict[str, Rule] = {}
     for name in _instances(kind, pattern):
         allows, denies = index.matching(Target(kind, name))
-        matching = {rule.id: rule for rule in (*allows, *denies) if rule.id != but.id}
+        matching = {rule.id: rule for rule in (*allows, *denies) if rule.id != but.id and fits(rule)}
         by_id |= matching
         found = set(matching) if found is None else found & set(matching)
         if not found:
@@ -170,12 +160,14 @@ def _instances(kind: TargetKind, pattern: str) -> Iterator[str]:
         yield "/".join(parts)
 
 
-def _always(rule: Rule) -> bool:
-    return rule.mode == "enforce" and not rule.conditions
+def _holds_with(cover: Rule, rule: Rule) -> bool:
+    """Whether all conditions of the one hold where those of the other do: it has none but these."""
+    asked = [key for key in CONDITIONS if key != "mode" and getattr(cover, key)]
+    return all(getattr(cover, key) == getattr(rule, key) for key in asked)
 
 
 def _asks_less(cover: Rule, rule: Rule) -> bool:
-    return set(cover.scopes) != set(rule.scopes) or bool(rule.conditions)
+    return set(cover.scopes) != set(rule.scopes) or len(cover.conditions) < len(rule.conditions)
 
 
 def _only(rule_id: str, kind: TargetKind, pattern: str) -> Rule:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.message.revisions import TargetsOf
     from mcpauth_middleware.message.target import TargetKind
 
-_DECIDED_BY: Final[Mapping[TargetsOf, str]] = {
+DECIDED_BY: Final[Mapping[TargetsOf, str]] = {
     targets.tool: "tools",
     targets.prompt: "prompts",
     targets.resource: "resources",
@@ -144,7 +144,7 @@ def _method_problem(text: str) -> str | None:
     row = METHODS.get(text)
     if row is None or row.targets is None:
         return None
-    key = _DECIDED_BY.get(row.targets)
+    key = DECIDED_BY.get(row.targets)
     if key is None:
         return "is open to everybody with a token, so no rule is about it; leave it out"
     return f"is decided by what it asks for, so no rule about methods is about it; name that in {key}"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.policy.decide import Decision
     from mcpauth_middleware.policy.examples import Example
     from mcpauth_middleware.policy.facts import Context
-    from mcpauth_middleware.policy.lint import Finding
+    from mcpauth_middleware.policy.finding import Finding
     from mcpauth_middleware.policy.rule_table import Conditions
     from mcpauth_middleware.policy.rules import Rule
     from mcpauth_middleware.principal import Principal

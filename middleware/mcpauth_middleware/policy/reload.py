@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.policy.examples import Example
     from mcpauth_middleware.policy.explain import Explanation
     from mcpauth_middleware.policy.facts import ClaimNames, Context
-    from mcpauth_middleware.policy.lint import Finding
+    from mcpauth_middleware.policy.finding import Finding
     from mcpauth_middleware.policy.rules import Rule
     from mcpauth_middleware.principal import Principal
 
