@@ -77,6 +77,8 @@ def test(*, files: tuple[Path, ...], as_json: bool) -> None:
     else:
         for failure in failures:
             click.echo(failure)
+        if not found.tests:
+            click.echo("There are no tests in it: write them as [[tests]].", err=True)
         click.echo(f"{len(found.tests) - len(failures)} of {len(found.tests)} tests passed.")
     _exit(failed=bool(failures))
 

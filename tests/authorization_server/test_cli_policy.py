@@ -104,11 +104,41 @@ def test_a_test_that_fails_is_told_and_ends_with_1(folder: Path) -> None:
     result = run("test", "policy.toml")
     assert result.exit_code == 1
     assert result.stdout == (
-        'tests[1]: expected allow, got deny (denied) by rule "never"\n1 of 2 tests passed.\n'
+        'policy.toml: tests[1]: expected allow, got deny (denied) by rule "never"\n1 of 2 tests passed.\n'
     )
     assert as_json("test", "policy.toml", code=1)["failures"] == [
-        'tests[1]: expected allow, got deny (denied) by rule "never"'
+        'policy.toml: tests[1]: expected allow, got deny (denied) by rule "never"'
     ]
+
+
+def test_a_policy_without_tests_is_not_told_as_one_that_passed_them(folder: Path) -> None:
+    """A pipeline that was given the wrong file would look like success."""
+    (folder / "none.toml").write_text('version = 1\n[[rules]]\nid = "r"\nallow = { tools = ["t"] }\n')
+    result = run("test", "none.toml")
+    assert (result.exit_code, result.stdout) == (0, "0 of 0 tests passed.\n")
+    assert result.stderr == "There are no tests in it: write them as [[tests]].\n"
+
+
+def test_a_test_that_fails_in_one_of_several_files_is_found_there(folder: Path) -> None:
+    (folder / "more.toml").write_text('version = 1\n[[tests]]\ncall = { tool = "x" }\nexpect = "allow"\n')
+    result = run("test", "policy.toml", "more.toml")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("more.toml: tests[0]: expected allow, got deny (no_rule)\n")
+
+
+def test_a_test_that_passes_for_want_of_a_fact_is_told(folder: Path) -> None:
+    """Whoever wrote it believes that the rule was asked."""
+    abroad = '[[rules]]\nid = "abroad"\ndeny = { tools = ["read_*"] }\nip = ["192.0.2.0/24"]\n'
+    (folder / "policy.toml").write_text(GOOD + abroad)
+    assert run("test", "policy.toml").exit_code == 1
+    (folder / "policy.toml").write_text(GOOD.replace('expect = "allow"', 'expect = "deny"') + abroad)
+    assert run("test", "policy.toml").exit_code == 0
+    result = run("lint", "--strict", "policy.toml")
+    assert result.exit_code == 1
+    assert result.stdout == (
+        'warning: rule "abroad": policy.toml: tests[0] is denied since the address is not known;'
+        " tell it in the test [vague-test]\n"
+    )
 
 
 def test_several_files_are_one_policy(folder: Path) -> None:

@@ -147,10 +147,10 @@ RULE = 'version = 1\n[[rules]]\nid = "a"\nallow = { tools = ["t"] }\nscopes = ["
 )
 def test_a_test_that_fails_says_how(test: str, problem: str) -> None:
     """And a policy that is loaded with its tests is not loaded."""
-    assert Policy.from_toml(RULE + test).run_tests() == [f"tests[0]: {problem}"]
+    assert Policy.from_toml(RULE + test).run_tests() == [f"<policy>: tests[0]: {problem}"]
     with pytest.raises(PolicyError) as refused:
         Policy.from_toml(RULE + test, test=True)
-    assert str(refused.value) == f"tests[0]: {problem}"
+    assert str(refused.value) == f"<policy>: tests[0]: {problem}"
 
 
 T, DENY = 'call = { tool = "t" }\n', '\nexpect = "deny"'
@@ -178,6 +178,15 @@ T, DENY = 'call = { tool = "t" }\n', '\nexpect = "deny"'
         (T + "as = { sub = 7 }" + DENY, ".as.sub: must be a text"),
         (T + "env = { time = 2025-01-01T00:00:00 }" + DENY, ".env.time: must be"),
         (T + 'env = { client = { nam = "x" } }' + DENY, ".env.client.nam"),
+        (T + 'env = { ip = "10.0.0.0/8" }' + DENY, ".env.ip: '10.0.0.0/8' is no address; write one such"),
+        (T + 'as = { scopes = ["a b"] }' + DENY, ".as.scopes[0]: is not a scope"),
+        (
+            'call = { resource = "file:///a", args = { x = 1 } }' + DENY,
+            ".call.args: only tools and prompts have them",
+        ),
+        ('call = { method = "tasks/get", args = { x = 1 } }' + DENY, ".call.args: only tools and"),
+        ('call = { prompt = "p", tags = ["x"] }' + DENY, ".call.tags: only tools have them"),
+        ('call = { prompt = "p", annotations = {} }' + DENY, ".call.annotations: only tools have them"),
         (T + 'why = "x"' + DENY, ".why: unknown key"),
     ],
 )

@@ -267,6 +267,59 @@ def test_what_is_usual_is_no_slip(rule: Rule) -> None:
     assert [found for found in policy(rule).lint() if found.code not in others] == []
 
 
+RULES = """
+version = 1
+[[rules]]
+id = "all"
+allow = { tools = ["files.delete", "files.read"] }
+client = { name = ["c"], id = ["a-client"] }
+[[rules]]
+id = "gentle"
+deny = { tools = ["files.delete"] }
+annotations = { destructiveHint = true }
+[[rules]]
+id = "tried"
+deny = { tools = ["files.read"] }
+mode = "shadow"
+ip = ["10.0.0.0/8"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "found"),
+    [
+        (
+            'call = { tool = "files.delete" }',
+            "[0] is denied since how the tool is annotated is not known; tell",
+        ),
+        ('call = { tool = "files.delete", annotations = {} }', None),
+        ('call = { tool = "files.read" }', "[0] is denied since the client's name is not known; tell it"),
+        ('call = { tool = "files.read" }\nenv = { client = { name = "x" } }', None),
+        ('call = { tool = "files.read" }\nas = { client_id = "x" }', None),
+        (
+            'call = { tool = "file.delete" }',
+            "[0]: no rule is about the tool 'file.delete'; did you mean files.del",
+        ),
+        ('call = { tool = "admin" }', None),
+        ('call = { prompt = "files.delet" }', None),
+    ],
+)
+def test_a_test_that_passes_whatever_the_rules_say_is_a_warning(test: str, found: str | None) -> None:
+    """It was denied, and the rule that it is about was never asked."""
+    made = Policy.from_toml(f'{RULES}[[tests]]\n{test}\nexpect = "deny"\n', test=True)
+    vague = [one for one in made.lint() if one.code == "vague-test"]
+    assert [one.text.startswith(f"<policy>: tests{found}") for one in vague] == [True] * (found is not None)
+    assert {one.level for one in vague} <= {"warning"}
+
+
+def test_a_test_that_fails_is_not_called_vague() -> None:
+    """Its failure tells more."""
+    test = '[[tests]]\ncall = { tool = "files.read" }\nenv = { client = { name = "c" } }\nexpect = "deny"\n'
+    made = Policy.from_toml(RULES + test)
+    assert len(made.run_tests()) == 1
+    assert "vague-test" not in {one.code for one in made.lint()}
+
+
 def many_rules(count: int) -> Policy:
     made = Policy()
     for number in range(count):

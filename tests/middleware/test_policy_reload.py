@@ -110,7 +110,7 @@ UNREACHABLE = '[[rules]]\nid = "never"\ndeny = { tools = ["t"] }\n'
         ("version = ", "policy.toml: not valid TOML"),
         ("", "policy.toml: version: missing"),
         (rules("t") + "quota = 1", "policy.toml: rules[0].quota: unknown key"),
-        (rules("t", more=FAILING_TEST), "tests[0]: expected deny, got allow"),
+        (rules("t", more=FAILING_TEST), "policy.toml: tests[0]: expected deny, got allow"),
         (rules("t", "t"), 'policy.toml: rules[1].id: "t" is already'),
         (rules("own"), 'id: "own" is already the id of another rule'),
     ],

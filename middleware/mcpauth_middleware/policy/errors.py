@@ -23,6 +23,10 @@ class Missing(Unevaluable):
     """A member is not there: what `has(...)` answers with False."""
 
 
+class NotKnown(Unevaluable):
+    """Nobody has told the fact, such as the address in a test that leaves it out."""
+
+
 class NoAnswers(Unevaluable):
     """Several conditions that must all hold have no answer; the text is that of the first."""
 

@@ -10,7 +10,7 @@ expect = "deny"
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -18,7 +18,9 @@ from mcpauth_middleware.message.request import Message, MessageRefused
 from mcpauth_middleware.message.revisions import METHODS, targets_of
 from mcpauth_middleware.policy.errors import PolicyError, Unevaluable
 from mcpauth_middleware.policy.facts import Context, ToolFacts
+from mcpauth_middleware.policy.functions import address
 from mcpauth_middleware.policy.rule_table import as_table, check_keys
+from mcpauth_middleware.policy.scopes import NOT_A_SCOPE, is_scope
 from mcpauth_middleware.policy.values import kind_of
 from mcpauth_middleware.principal import Principal
 
@@ -35,6 +37,7 @@ REVISION: Final = "2026-07-28"
 _CALL: Final = ("tool", "prompt", "resource", "method", "args", "tags", "annotations")
 _AS: Final = ("sub", "iss", "client_id", "scopes", "groups", "tenant", "claims")
 _ENV: Final = ("ip", "time", "protocol", "client")
+_HAVE: Final = {"args": ("tool", "prompt"), "tags": ("tool",), "annotations": ("tool",)}
 _METHODS: Final = {"tool": "tools/call", "prompt": "prompts/get", "resource": "resources/read"}
 _NAMED_BY: Final = {"tool": "name", "prompt": "name", "resource": "uri"}
 
@@ -51,6 +54,12 @@ class Example:
     """With `step_up`: exactly what must be asked for."""
     rule: str | None = None
     """The rule that must decide."""
+    where: str = field(default="tests", compare=False)
+    """Where it stands, for whoever has to mend it."""
+
+    def in_file(self, name: str) -> Example:
+        """The same, with the name of the file it stands in."""
+        return replace(self, where=f"{name}: {self.where}")
 
     def message(self) -> Message:
         """The message of the test.
@@ -132,6 +141,7 @@ def read_example(table: Mapping[str, Any], where: str) -> Example:
         env=_env(table.get("env", {}), f"{where}.env"),
         scopes=None if scopes is None else tuple(_texts(scopes, f"{where}.scopes")),
         rule=None if table.get("rule") is None else _text(table["rule"], f"{where}.rule"),
+        where=where,
     )
     try:
         example.message()
@@ -150,6 +160,9 @@ def _call(value: object, where: str) -> Mapping[str, Any]:
     for key in ("args", "annotations"):
         _json(as_table(table.get(key, {}), f"{where}.{key}"), f"{where}.{key}")
     _texts(table.get("tags", []), f"{where}.tags")
+    for key, kinds in _HAVE.items():
+        if key in table and named[0] not in kinds:
+            raise PolicyError(f"{where}.{key}: only {' and '.join(f'{kind}s' for kind in kinds)} have them")
     return table
 
 
@@ -160,6 +173,9 @@ def _principal(value: object, where: str) -> Mapping[str, Any]:
         _text(table.get(key, "x"), f"{where}.{key}")
     for key in ("scopes", "groups"):
         _texts(table.get(key, []), f"{where}.{key}")
+    for at, scope in enumerate(table.get("scopes", [])):
+        if not is_scope(scope):
+            raise PolicyError(f"{where}.scopes[{at}]: {NOT_A_SCOPE}")
     _json(as_table(table.get("claims", {}), f"{where}.claims"), f"{where}.claims")
     return table
 
@@ -169,6 +185,8 @@ def _env(value: object, where: str) -> Mapping[str, Any]:
     check_keys(table, _ENV, where)
     for key in ("ip", "protocol"):
         _text(table.get(key, "x"), f"{where}.{key}")
+    if "ip" in table:
+        _address(table["ip"], f"{where}.ip")
     client = as_table(table.get("client", {}), f"{where}.client")
     check_keys(client, ("name", "version"), f"{where}.client")
     for key, found in client.items():
@@ -181,6 +199,13 @@ def _env(value: object, where: str) -> Mapping[str, Any]:
     if isinstance(moment, (int, float)) and not isinstance(moment, bool):
         return {**table, "time": float(moment)}
     raise PolicyError(f"{where}.time: must be a moment with its zone, as in 2026-11-22T10:00:00Z")
+
+
+def _address(text: str, where: str) -> None:
+    try:
+        address(text)
+    except Unevaluable:
+        raise PolicyError(f"{where}: {text!r} is no address; write one such as 10.0.0.1") from None
 
 
 def _json(value: object, where: str) -> None:

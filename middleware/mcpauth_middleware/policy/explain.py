@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mcpauth_middleware.policy.conditions import When
 from mcpauth_middleware.policy.decide import outcome_of
-from mcpauth_middleware.policy.errors import ArgumentsUnknown, Unevaluable
+from mcpauth_middleware.policy.errors import ArgumentsUnknown, NoAnswers, NotKnown, Unevaluable
 from mcpauth_middleware.policy.shown import shown
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class ConditionExplained:
     """What was found instead or as well, shortened, and without what sounds like a secret."""
     problem: str | None = None
     """Why it could not be evaluated."""
+    is_untold: bool = False
+    """Whether that is because a fact is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +88,17 @@ def _explained(
     name: str, wanted: str, holds: Callable[[], bool], observed: Callable[[], object]
 ) -> ConditionExplained:
     problem: str | None = None
+    is_untold = False
     result: Literal["held", "failed", "error"]
     try:
         result = "held" if holds() else "failed"
     except Unevaluable as error:
         result, problem = "error", str(error)
+        problems = error.problems if isinstance(error, NoAnswers) else (error,)
+        is_untold = any(isinstance(one, NotKnown) for one in problems)
     except Exception:  # noqa: BLE001  as in a decision, which has logged it
         result, problem = "error", "evaluating it failed"
-    return ConditionExplained(name, wanted, result, _observed(name, observed), problem)
+    return ConditionExplained(name, wanted, result, _observed(name, observed), problem, is_untold)
 
 
 def _observed(name: str, observed: Callable[[], object]) -> str:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from mcpauth_middleware.policy.client_host import client_host
-from mcpauth_middleware.policy.errors import ArgumentsUnknown, Missing, PolicyError, Unevaluable
+from mcpauth_middleware.policy.errors import ArgumentsUnknown, Missing, NotKnown, PolicyError, Unevaluable
 from mcpauth_middleware.policy.json_text import of_a_prompt
 from mcpauth_middleware.policy.values import text
 
@@ -220,7 +220,7 @@ class Facts:
 
 def _known(value: T | None, what: str) -> T:
     if value is None:
-        raise Unevaluable(f"{what} is not known")
+        raise NotKnown(f"{what} is not known")
     return value
 
 

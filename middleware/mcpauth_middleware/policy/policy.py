@@ -21,6 +21,7 @@ from mcpauth_middleware.policy.index import RuleIndex
 from mcpauth_middleware.policy.lint import lint
 from mcpauth_middleware.policy.rules import MATCHERS
 from mcpauth_middleware.policy.scopes import ScopeHierarchy
+from mcpauth_middleware.policy.vague_tests import vague_tests
 
 if TYPE_CHECKING:
     import os
@@ -94,7 +95,7 @@ class Policy:
             raise PolicyError(f"{name}: {error}") from None
         for rule in document.rules:
             policy.add(rule)
-        policy._tests.extend(document.tests)
+        policy._tests.extend(example.in_file(name) for example in document.tests)
         return policy.tested() if test else policy
 
     @classmethod
@@ -220,17 +221,17 @@ class Policy:
         return ()
 
     def lint(self) -> list[Finding]:
-        """What is wrong with the rules although they can be read."""
-        return lint(self.rules, self._hierarchy)
+        """What is wrong with the rules and their tests although they can be read."""
+        return [*lint(self.rules, self._hierarchy), *vague_tests(self)]
 
     def run_tests(self) -> list[str]:
         """Run the tests that came with the policy, and say of each that fails how it does."""
         failures: list[str] = []
-        for position, example in enumerate(self._tests):
+        for example in self._tests:
             decision = self.decide(example.message(), example.who(self.claim_names), example.context())
             problem = example.problem(decision)
             if problem is not None:
-                failures.append(f"tests[{position}]: {problem}")
+                failures.append(f"{example.where}: {problem}")
         return failures
 
     def tested(self) -> Policy:
