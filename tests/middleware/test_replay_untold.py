@@ -128,6 +128,30 @@ def test_groups_are_told_exactly_wherever_the_token_has_them(
     assert actual == ("deny" if groups == ["guests"] else "allow")
 
 
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        (None, ("deny", "allow")),
+        ({"groups": "roles", "tenant": "tid"}, ("allow", "allow")),
+        ({"groups": ["realm_access", "roles"], "tenant": "tid"}, ("deny", "allow")),
+    ],
+)
+def test_groups_that_were_in_another_claim_are_not_those_of_a_policy(
+    new: dict[str, Any] | None, expected: tuple[str, str]
+) -> None:
+    """The token may have others where the new policy looks; what is there, the journal does not hold."""
+    was = policy(allow("staff", groups=("staff",)), claims={"groups": "roles", "tenant": "tid"})
+    who = someone(roles=["staff"], tid="a", groups=["guests"], realm_access={"roles": []})
+    decision = was.decide(call("t"), who, Context(now=1.0))
+    told = intent(call("t"), who, decision, None, describe=Description(policy=was))
+    assert told["actor"]["found_in"] == {"groups": ["roles"], "tenant": ["tid"]}
+    found = verdict(
+        policy(allow("all", groups=("staff",), when='principal.tenant == "a"'), claims=new),
+        {**told, "ts": "1970-01-01T00:00:01Z"},
+    )
+    assert bounds(found) == expected
+
+
 def test_a_client_may_tell_its_version_and_no_name() -> None:
     """What it says of itself is in the journal as far as it says it."""
     message = call("t")._replace(client=(None, "1.0"))

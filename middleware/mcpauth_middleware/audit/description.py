@@ -16,6 +16,7 @@ from mcpauth_middleware.audit.options import AuditOptions
 from mcpauth_middleware.audit.text import members_of, sorted_value, string, string_or_null, strings, value
 from mcpauth_middleware.membership import membership
 from mcpauth_middleware.policy.errors import Missing, Unevaluable
+from mcpauth_middleware.policy.facts import ClaimNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -196,8 +197,11 @@ def _following(members: Mapping[str, Any]) -> str:
 
 
 def _membership(principal: Principal, policy: Policy) -> Mapping[str, Any]:
-    facts = membership(principal, policy)
-    return {**_claimed("groups", lambda: list(facts.groups)), **_claimed("tenant", lambda: facts.tenant)}
+    facts, names = membership(principal, policy), policy.claim_names
+    told = {**_claimed("groups", lambda: list(facts.groups)), **_claimed("tenant", lambda: facts.tenant)}
+    # A later policy may look for them elsewhere in a token.
+    found_in = {"groups": list(names.groups), "tenant": list(names.tenant)}
+    return told if names == ClaimNames() else {**told, "found_in": found_in}
 
 
 def _claimed(name: str, claim: Callable[[], object]) -> Members:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mcpauth_middleware.policy.facts import ClaimNames
 from mcpauth_middleware.principal import Principal
 from mcpauth_middleware.replay.errors import NotReplayable
 from mcpauth_middleware.replay.partial import Partial
@@ -26,6 +27,8 @@ class Actor:
     """None in a journal that does not tell them."""
     membership: Mapping[str, object]
     """`groups` and `tenant`, as far as they are told; None: the token had none."""
+    found_in: ClaimNames
+    """The claims in which the policy of that time looked for them."""
     claims: Mapping[str, Any]
     """Those claims of the token that were kept."""
 
@@ -44,6 +47,7 @@ class Actor:
             client_id=actor.text_or_none("client_id"),
             scopes=actor.texts_or_none("scopes"),
             membership={name: value for name, value in told.items() if name in actor},
+            found_in=_found_in(actor),
             claims=actor.members_if_any("claims").all,
         )
 
@@ -67,6 +71,12 @@ class Actor:
 
     def __str__(self) -> str:
         return f"{self.subject} ({self.client_id or '-'})"
+
+
+def _found_in(actor: Members) -> ClaimNames:
+    told = actor.members_if_any("found_in")
+    ways = {name: told.texts_or_none(name) for name in ("groups", "tenant")}
+    return ClaimNames(**{name: way for name, way in ways.items() if way})
 
 
 def _groups(actor: Members) -> list[str] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mcpauth_middleware.policy.errors import Missing
-from mcpauth_middleware.policy.facts import Facts
+from mcpauth_middleware.policy.facts import ClaimNames, Facts
 from mcpauth_middleware.replay.errors import NotKept
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ class RecordedFacts(Facts):
 
     membership: Mapping[str, object] = field(default_factory=dict[str, object])
     """What the policy of that time found: `groups` and `tenant`; None where the token said nothing."""
+    found_in: ClaimNames = field(default_factory=ClaimNames)
+    """Where it looked for them."""
 
     @property
     def now(self) -> float:
@@ -32,7 +34,7 @@ class RecordedFacts(Facts):
             return Facts._claim(self, way)  # noqa: SLF001 (`super()` knows no class that has slots)
         except NotKept:
             for name, found in self.membership.items():
-                if way == getattr(self.claim_names, name):
+                if way == getattr(self.found_in, name):
                     return found if found is not None else self._missing(way)
             raise
 

@@ -85,7 +85,8 @@ class Judge:
 
         def facts(target: Target) -> Facts:
             known = (principal, held, recorded.context, self._claim_names, message)
-            return RecordedFacts(target, *known, membership=recorded.actor.membership)
+            actor = recorded.actor
+            return RecordedFacts(target, *known, membership=actor.membership, found_in=actor.found_in)
 
         found = [self._found(facts(target)) for target in dict.fromkeys(message.targets)]
         least = _worst(_bound(one, held, generous=False) for one in found)
