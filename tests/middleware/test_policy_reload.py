@@ -10,7 +10,7 @@ import pytest
 
 from mcpauth_middleware.policy import Policy, PolicyError, ReloadingPolicy
 from tests.middleware.gate_helpers import call
-from tests.middleware.policy_helpers import allow, policy, someone
+from tests.middleware.policy_helpers import allow, deny, policy, someone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,6 +157,15 @@ def test_a_file_that_is_switched_off_does_not_close_the_server(tmp_path: Path) -
     assert files.events[0]["reason"].startswith("error: no allow rule is enforced")
 
 
+def test_a_file_without_rules_does_not_close_the_server(tmp_path: Path) -> None:
+    """One that is cut behind its first line is still a policy."""
+    files = Files(tmp_path, rules("t"))
+    files.replace("version = 1\n")
+    assert files.effect() == "allow"
+    assert files.events[0]["type"] == "policy.reload_failed"
+    assert files.events[0]["reason"].startswith("there is no rule, so everything is denied")
+
+
 def test_a_file_that_goes_away_leaves_its_policy_behind(tmp_path: Path) -> None:
     """A deployment that removes before it writes does not open or close the server."""
     files = Files(tmp_path, rules("t"))
@@ -219,6 +228,17 @@ def test_a_file_with_the_same_size_and_time_is_seen_by_its_inode(tmp_path: Path)
     stamp = files.path.stat()
     files.replace(rules("t"))
     os.utime(files.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert files.effect() == "allow"
+
+
+def test_a_file_that_is_changed_in_place_is_seen_whatever_its_time(tmp_path: Path) -> None:
+    """Its inode and its size may be the old ones as well."""
+    files = Files(tmp_path, rules("u"))
+    stamp = files.path.stat()
+    with files.path.open("r+") as opened:
+        opened.write(rules("t"))
+    os.utime(files.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert files.path.stat().st_ino == stamp.st_ino
     assert files.effect() == "allow"
 
 
@@ -286,6 +306,22 @@ def test_rules_of_code_stay_beside_those_of_the_file(tmp_path: Path) -> None:
     assert files.effect() == "allow"
     assert {rule.id for rule in files.policy.rules} == {"t", "v", "decorated"}
     assert files.policy.known_scopes == {"s"}
+
+
+def test_a_rule_that_is_added_to_the_policy_beside_is_loaded(tmp_path: Path) -> None:
+    """It would stand in code, and deny nothing before the file changes for another reason."""
+    beside = policy(allow("x", tools=("x",)))
+    files = Files(tmp_path, rules("t"), beside=beside)
+    files.policy.add(allow("here", tools=("here",)))
+    assert files.effect() == "allow"
+    beside.add(deny("never", tools=("t",)))
+    assert files.effect() == "deny"
+    assert [event["type"] for event in files.events] == ["policy.reload"]
+    assert {rule.id for rule in files.policy.rules} == {"x", "t", "here", "never"}
+
+    beside.add(allow("t", tools=("u",)))
+    assert files.effect() == files.effect() == "deny"
+    assert [event["type"] for event in files.events] == ["policy.reload", "policy.reload_failed"]
 
 
 def test_it_starts_only_with_files_that_can_be_used(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_INTERVAL = 1.0
 
-_Stamp = tuple[int, int, int, int]
+_Stamp = tuple[int, int, int, int, int]
 _Stamps = tuple[_Stamp | None, ...]
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ class ReloadingPolicy(Policy):
     Args:
         paths: The files.
         interval: Seconds between two looks at them, at least.
-        beside: A policy made in code, such as `Policy.from_server(mcp)`, to which the files are added.
+        beside: A policy made in code, such as `Policy.from_server(mcp)`, to which the files are added. Rules
+            that are added to it later on are loaded as a change of the files is.
         on_event: Told of `policy.reload` and `policy.reload_failed`, in the thread that loads. The
             middleware writes both into its audit journal by itself.
         monotonic: The clock, in seconds.
@@ -75,16 +76,18 @@ class ReloadingPolicy(Policy):
         self._on_event = on_event
         self._monotonic = monotonic
         self._start = start or _in_thread
-        self._own = Policy() if beside is None else beside
+        self._beside = Policy() if beside is None else beside
+        self._own = Policy()
+        """The rules that were added here."""
         self._lock = threading.Lock()
         """Held for moments only: requests wait for it."""
         self._busy = threading.Lock()
         """Held while the files are looked at and loaded."""
         self._events: list[Mapping[str, Any]] = []
         self._loaded = self._seen = self._stamps()
-        self._files = Policy.from_file(*self._paths)
+        self._files, self._loaded_beside = Policy.from_file(*self._paths), self._beside.bundle
         # Code may still add what is allowed.
-        self._current = _usable(Policy.merged(self._own, self._files), but=("nothing-enforced",))
+        self._current = _usable(self._merged(self._own, self._files), but=("nothing-enforced",))
         self._next_check = monotonic() + interval
 
     def decide(self, message: Message, principal: Principal, context: Context = NOTHING_KNOWN) -> Decision:
@@ -119,7 +122,7 @@ class ReloadingPolicy(Policy):
         with self._busy:
             own = Policy.merged(self._own)
             own.add(rule)
-            self._current, self._own = Policy.merged(own, self._files), own
+            self._current, self._own = self._merged(own, self._files), own
 
     def check(self) -> bool:
         """Load the files now if they have changed; they must be complete. Whether there is a new policy."""
@@ -204,7 +207,7 @@ class ReloadingPolicy(Policy):
     def _check(self, *, complete: bool = False) -> bool:
         try:
             stamps = self._stamps()
-            if stamps == self._loaded:
+            if stamps == self._loaded and self._beside.bundle == self._loaded_beside:
                 self._seen = stamps
                 return False
             settled = stamps == self._seen
@@ -215,12 +218,12 @@ class ReloadingPolicy(Policy):
             self._next_check = self._monotonic() + self._interval
 
     def _load(self, stamps: _Stamps) -> bool:
-        old = self._current.bundle
+        old, self._loaded_beside = self._current.bundle, self._beside.bundle
         try:
             files = Policy.from_file(*self._paths)
             if self._stamps() != stamps:
                 return False  # written while it was read: the next check will see
-            current = Policy.merged(self._own, files)
+            current = self._merged(self._own, files)
             _usable(current, but=_meant_to_deny(current))
         except PolicyError as error:
             _logger.warning("The policy was not reloaded, the old one stays: %s", error)
@@ -248,11 +251,17 @@ class ReloadingPolicy(Policy):
         if self._on_event is not None:
             self._on_event(event)
 
+    def _merged(self, own: Policy, files: Policy) -> Policy:
+        return Policy.merged(self._beside, own, files)
+
     def _stamps(self) -> _Stamps:
         return tuple(map(_stamp, self._paths))
 
 
 def _usable(policy: Policy, but: Collection[str]) -> Policy:
+    if not policy.rules and "nothing-enforced" not in but:
+        # Of a file that is cut behind its first line as well.
+        raise PolicyError("there is no rule, so everything is denied; to close a server write a deny rule")
     errors = [finding for finding in policy.lint() if finding.level == "error"]
     if refused := [str(finding) for finding in errors if finding.code not in but]:
         raise PolicyError("; ".join(refused))
@@ -274,7 +283,8 @@ def _stamp(path: Path) -> _Stamp | None:
         found = path.stat()
     except OSError:
         return None
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    # The last is set by the system alone: deployments reset the others, and file systems use inodes again.
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _in_thread(check: Callable[[], None]) -> None:
