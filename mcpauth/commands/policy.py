@@ -94,7 +94,10 @@ def test(*, files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--annotations", help="The tool's annotations, as a JSON object.")
 @click.option("--scopes", default="", help="The scopes of the token, with spaces between them.")
 @click.option("--sub", help="The user.")
+@click.option("--iss", help="The authorization server.")
 @click.option("--client-id", help="The client.")
+@click.option("--client-name", help="What the client calls itself.")
+@click.option("--client-version", help="What version it says it is.")
 @click.option("--group", "groups", multiple=True, help="A group of the user; may be given several times.")
 @click.option("--tenant", help="The user's tenant.")
 @click.option("--claims", help="Further claims of the token, as a JSON object.")
@@ -199,7 +202,7 @@ def _example(asked: dict[str, Any]) -> dict[str, Any]:
         key: asked[key] for key in ("tool", "prompt", "resource", "method") if asked[key] is not None
     }
     as_: dict[str, Any] = {"scopes": asked["scopes"].split()}
-    for key in ("sub", "client_id", "tenant"):
+    for key in ("sub", "iss", "client_id", "tenant"):
         if asked[key] is not None:
             as_[key] = asked[key]
     for table, key, option in (
@@ -214,6 +217,8 @@ def _example(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["groups"]:
         as_["groups"] = list(asked["groups"])
     env = {key: asked[key] for key in ("ip", "time", "protocol") if asked[key] is not None}
+    client = {key: asked[f"client_{key}"] for key in ("name", "version")}
+    env["client"] = {key: told for key, told in client.items() if told is not None}
     return {"call": call, "as": as_, "env": env, "expect": "allow"}
 
 

@@ -171,13 +171,13 @@ allow = { tools = ["t"] }
 groups = ["staff"]
 tenant = ["a"]
 claims = { department = "it" }
-client = { id = ["c"] }
+client = { id = ["c"], name = ["insp*"], version = ["1.*"] }
 tags = ["good"]
 annotations = { readOnlyHint = true }
 ip = ["10.0.0.0/8"]
 time = { zone = "UTC", hours = "08:00-19:00" }
 protocol = ["2025-*"]
-when = 'principal.sub == "ada"'
+when = 'principal.sub == "ada" and principal.iss == "https://auth.example.com"'
 """
     )
     given: dict[str, str] = {
@@ -191,6 +191,9 @@ when = 'principal.sub == "ada"'
         "--time": "1800000000",
         "--protocol": "2025-11-25",
         "--sub": "ada",
+        "--iss": "https://auth.example.com",
+        "--client-name": "inspector",
+        "--client-version": "1.2",
     }
     everything = [word for pair in given.items() for word in pair]
     assert as_json("explain", "all.toml", "--tool", "t", *everything)["effect"] == "allow"

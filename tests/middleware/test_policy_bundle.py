@@ -153,6 +153,15 @@ def test_a_test_that_fails_says_how(test: str, problem: str) -> None:
     assert str(refused.value) == f"<policy>: tests[0]: {problem}"
 
 
+def test_a_test_that_fails_only_since_rules_are_in_shadow_mode_says_so() -> None:
+    """Whoever tries a policy out has not got it wrong."""
+    test = 'call = { tool = "t" }\nas = { scopes = ["s"] }\nexpect = "allow"'
+    shadow = RULE.replace("version = 1", 'version = 1\nmode = "shadow"')
+    assert Policy.from_toml(shadow + test).run_tests() == [
+        "<policy>: tests[0]: expected allow, got deny (no_rule); it would be so with the rules in shadow mode"
+    ]
+
+
 T, DENY = 'call = { tool = "t" }\n', '\nexpect = "deny"'
 
 

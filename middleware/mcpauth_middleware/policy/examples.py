@@ -115,7 +115,9 @@ class Example:
         """Say how the decision differs from what is expected, or return None."""
         by = "" if decision.rule is None else f' by rule "{decision.rule}"'
         if decision.effect != self.expect:
-            return f"expected {self.expect}, got {decision.effect} ({decision.reason}){by}"
+            shadow = decision.shadow is not None and decision.shadow.effect == self.expect
+            but = "; it would be so with the rules in shadow mode" if shadow else ""
+            return f"expected {self.expect}, got {decision.effect} ({decision.reason}){by}{but}"
         if self.scopes is not None and set(self.scopes) != set(decision.scopes):
             return f"expected the scopes {_list(self.scopes)}, got {_list(decision.scopes)}{by}"
         if self.rule is not None and self.rule != decision.rule:
