@@ -25,6 +25,7 @@ from mcpauth_middleware.catalogue.strict_arguments import StrictArguments
 from mcpauth_middleware.errors import ClientDisconnected, MethodNotAllowed, NotAnEndpoint, Refused
 from mcpauth_middleware.exchange import Call, Exchange
 from mcpauth_middleware.forward import without_token
+from mcpauth_middleware.hints import Hints
 from mcpauth_middleware.integrations.fastmcp_servers import FastMcpServers
 from mcpauth_middleware.limits import MemoryLimiter
 from mcpauth_middleware.message import (
@@ -154,6 +155,11 @@ class McpAuthMiddleware:
         http_client: httpx2.AsyncClient | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        if isinstance(app, McpAuthMiddleware):
+            raise options.wrong(
+                "app", "has a McpAuthMiddleware already, which would see no token; wrap it once"
+            )
+        app = options.protected_app(app)
         resource = options.protected_resource(resource)
         servers = options.authorization_servers(authorization_servers)
         dpop = options.dpop_mode(dpop)
@@ -170,6 +176,7 @@ class McpAuthMiddleware:
         )
         """The protected resource metadata, RFC 9728."""
         self._refusals = Refusals(resource_metadata=self.metadata.url, scopes=scopes, dpop=dpop)
+        self._hints = Hints(resource=resource, issuers=[server.issuer for server in servers])
         self._public = PublicPaths(options.strings("public_paths", public_paths), resource=resource)
         self._endpoints = Endpoints(options.strings("endpoints", endpoints), resource=resource)
         self._browser = BrowserGuard(
@@ -181,28 +188,32 @@ class McpAuthMiddleware:
             TokenOptions(
                 resource=resource,
                 servers=servers,
-                verifier=verifier,
+                verifier=options.with_method("verifier", verifier, "verify", "an object with `verify`"),
                 accepted_audiences=options.strings("accepted_audiences", accepted_audiences),
                 dpop=dpop,
-                dpop_nonce_key=dpop_nonce_key,
-                verified_token_lifetime=verified_token_lifetime,
+                dpop_nonce_key=options.secret("dpop_nonce_key", dpop_nonce_key),
+                verified_token_lifetime=options.lifetime(verified_token_lifetime),
                 revocation=revocation,
                 failed_authentications=failed_authentications,
-                upstream=upstream,
-                http_client=http_client,
+                upstream=options.token_exchange(upstream),
+                http_client=options.with_method(
+                    "http_client", http_client, "stream", "an httpx2.AsyncClient"
+                ),
                 now=now,
             )
         )
         self._recorder = recorder = Recorder(
-            LogSink() if audit is None else audit,
-            describe=Description(audit_options, policy=policy),
+            LogSink() if audit is None else options.audit_sink(audit),
+            describe=Description(options.audit_options(audit_options), policy=policy),
             now=now,
         )
         catalogue = Catalogue(now=now)
         self._admission = Admission(
             policy=policy,
             limits=options.rate_limits(limits),
-            limiter=MemoryLimiter() if limiter is None else limiter,
+            limiter=MemoryLimiter()
+            if limiter is None
+            else options.with_method("limiter", limiter, "take", "a Limiter"),
             recorder=recorder,
             catalogue=catalogue,
             fetcher=ToolFetcher(app, catalogue, happened=recorder.happened, now=now),
@@ -231,7 +242,9 @@ class McpAuthMiddleware:
             authentication=self._authentication,
             now=now,
         )
-        self._sessions = SessionBinding(session_key, resumable_streams=resumable_streams)
+        self._sessions = SessionBinding(
+            options.secret("session_key", session_key), resumable_streams=resumable_streams
+        )
         self._max_body_bytes = options.body_limit(max_body_bytes)
         self._max_batch = options.batch_limit(max_batch)
         self._now = now
@@ -299,6 +312,8 @@ class McpAuthMiddleware:
         return partial(self._runner.run, call, exchange)
 
     async def _refuse(self, refused: Refused | MessageRefused, exchange: Exchange) -> None:
+        if isinstance(refused, Refused):
+            self._hints.tell(refused.reason)
         answer = self._refusals.answer(refused, exchange.message, exchange.scheme)
         await self._recorder.refusal(refused, status=answer.status, exchange=exchange)
         await answer.send(exchange.send, head=exchange.method == "HEAD")

@@ -75,3 +75,23 @@ async def test_a_sink_derived_from_one_that_takes_text_is_still_asked_for_what_i
     await post(client, "tools/call", {"name": "read"}, headers=bearer())
     assert len(sink.lines) == 2
     assert not any("args" in line for line in sink.lines)
+
+
+async def test_events_that_nothing_keeps_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """As Python starts, the level INFO goes nowhere: whoever thinks there is a journal should know."""
+    sink = LogSink()
+    for _ in range(2):
+        await sink.record({"type": "call"})
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "AuditJournal" in record.getMessage()
+
+
+async def test_events_that_somebody_keeps_or_turned_off_are_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A level at the logger itself is a choice."""
+    for level in (logging.INFO, logging.ERROR):
+        with caplog.at_level(level, logger="mcpauth_middleware.audit"):
+            await LogSink().record({"type": "call"})
+    assert [record.levelno for record in caplog.records] == [logging.INFO]

@@ -116,6 +116,8 @@ def _open(path: str) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise JournalError(f"{path}: is a symbolic link; name the file itself") from None
+        if error.errno == errno.ENOENT:  # the file itself is made
+            raise JournalError(f"{path}: its folder does not exist; make it") from None
         raise
 
 

@@ -10,6 +10,8 @@ from mcpauth_middleware.audit.text import members_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Mapping
 
+_logger = logging.getLogger(__name__)
+
 
 class AuditSink(Protocol):
     """Takes audit events. `async def record` is the usual form."""
@@ -49,10 +51,14 @@ KEPT: Final = _Kept()
 
 
 class LogSink:
-    """Writes each event as one line of JSON to the logger `mcpauth_middleware.audit`, at level INFO."""
+    """Writes each event as one line of JSON to the logger `mcpauth_middleware.audit`, at level INFO.
+
+    When logging is not set up for that, which is how Python starts, a warning says so once.
+    """
 
     def __init__(self) -> None:
         self._logger = logging.getLogger("mcpauth_middleware.audit")
+        self._has_looked = False
 
     def record(self, event: Mapping[str, Any]) -> Awaitable[None]:
         """Log the event."""
@@ -60,5 +66,18 @@ class LogSink:
 
     def record_text(self, members: str) -> Awaitable[None]:
         """Log an event that is JSON already, but for the braces around it."""
+        if not self._has_looked:  # at the first event: applications set up logging after their imports
+            self._has_looked = True
+            self._look_for_listeners()
         self._logger.info("{%s}", members)
         return KEPT
+
+    def _look_for_listeners(self) -> None:
+        # A level at this very logger is somebody's choice, also when it leaves the events out.
+        is_left_to_others = self._logger.level == logging.NOTSET
+        is_heard = self._logger.isEnabledFor(logging.INFO) and self._logger.hasHandlers()
+        if is_left_to_others and not is_heard:
+            _logger.warning(
+                "Audit events go to the logger mcpauth_middleware.audit at level INFO, and nothing keeps"
+                ' them: set up logging, or give McpAuthMiddleware audit=AuditJournal("audit.jsonl")'
+            )
