@@ -51,6 +51,8 @@ def connect(path: Path, busy_seconds: float) -> tuple[sqlite3.Connection, sqlite
         except BaseException:
             writer.close()
             raise
+    except FileNotFoundError as error:
+        raise StoreUnavailable(f"{path}: its folder does not exist; make it") from error
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"{path}: cannot be opened as a SQLite database ({error})") from error
     return reader, writer

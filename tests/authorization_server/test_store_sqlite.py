@@ -230,7 +230,9 @@ class TestSqliteStore(StoreContract):
         assert path.read_text().startswith("Dear reader")
 
     async def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreUnavailable, match=r"no-folder/mcpauth\.db: cannot be opened"):
+        with pytest.raises(
+            StoreUnavailable, match=r"no-folder/mcpauth\.db: its folder does not exist; make it"
+        ):
             await SqliteStore.open(tmp_path / "no-folder" / "mcpauth.db")
 
     async def test_a_file_of_a_newer_version_is_not_touched(self, tmp_path: Path) -> None:
