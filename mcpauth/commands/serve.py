@@ -34,8 +34,14 @@ if TYPE_CHECKING:
     from mcpauth.oauth.store import Store
 
 _DEV_USER = "dev"
-_DEV_RESOURCE = Resource(
-    "http://127.0.0.1:8000/mcp", "Development server", (Scope("mcp", "Use everything the server offers"),)
+# As in the file that `mcpauth init` writes, so that a server made for the one works with the other.
+DEV_RESOURCE = Resource(
+    "http://127.0.0.1:8000/mcp",
+    "Development server",
+    (
+        Scope("mcp:read", "Look things up"),
+        Scope("mcp:write", "Change things", implies=("mcp:read",), default=False),
+    ),
 )
 
 
@@ -114,7 +120,7 @@ def _dev_settings(config: Path | None, host: str | None, port: int | None) -> Se
     if not is_loopback_host(host):
         raise Misuse(f"--host: --dev listens on loopback only (got {host})")
     if find_config(config) is None:
-        settings = Settings(_loopback_url(host, port), (_DEV_RESOURCE,))
+        settings = Settings(_loopback_url(host, port), (DEV_RESOURCE,))
     else:
         settings = settings_from(config)
     return replace(

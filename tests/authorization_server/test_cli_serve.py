@@ -97,14 +97,14 @@ def test_dev_needs_no_settings_and_serves_the_whole_flow(tmp_path: Path) -> None
             fields = {**form_of(page).fields, "username": "dev", "password": password}
             consent = http.post("/sign-in", data=fields, follow_redirects=True)
             decided = http.post(
-                "/consent", data={**form_of(consent).fields, "scope 1 mcp": "allow", "decision": "allow"}
+                "/consent", data={**form_of(consent).fields, "scope 1 mcp:read": "allow", "decision": "allow"}
             )
             answer = answer_of(http.get(decided.headers["location"]))
             assert answer["iss"] == issuer
             form = {"grant_type": "authorization_code", "code": answer["code"], "redirect_uri": LOOPBACK}
             form |= {"client_id": client["client_id"], "code_verifier": VERIFIER}
             tokens = http.post("/token", data=form).json()
-            assert tokens["scope"] == "mcp"
+            assert tokens["scope"] == "mcp:read"
         log = output.read_text()
         assert re.search(r'"GET /authorize HTTP/1.1" 303', log)
         secrets = ("a-secret-state", CHALLENGE, answer["code"], tokens["access_token"], client["client_id"])
