@@ -34,6 +34,8 @@ class Hints:
             " spell it byte for byte as its metadata and its tokens do, slash included",
             "typ": "the `typ` of a token is not one that its issuer is known for (RFC 9068: at+jwt)."
             " AuthorizationServer(..., accepted_typ=...) says what another server writes there",
+            "malformed": "a token is no JWT. If its authorization server gives out opaque ones, describe it"
+            " with AuthorizationServer(..., introspection=ClientCredentials(...))",
             "no_rule": "no rule of the policy allows a call, and what no rule allows is denied. Put"
             " @policy.requires(...) beside the tool, or a rule into the policy file",
         }

@@ -37,9 +37,10 @@ def hints(caplog: pytest.LogCaptureFixture) -> list[str]:
         ({**bearer(), "Origin": "https://evil.example"}, 403, ["origin", "allowed_origins"]),
         (bearer(aud="https://evil.example/mcp"), 401, ["audience", RESOURCE, "accepted_audiences"]),
         (bearer(iss="https://evil.example"), 401, ["issuer", ISSUER, "authorization_servers"]),
+        (bearer("an-evil-opaque-token"), 401, ["malformed", "introspection"]),
         (bearer(mint(claims(), typ="evil")), 401, ["typ", "accepted_typ"]),
     ],
-    ids=["host", "origin", "audience", "issuer", "typ"],
+    ids=["host", "origin", "audience", "issuer", "opaque", "typ"],
 )
 async def test_a_refusal_that_a_setting_may_have_caused_is_told_once(
     headers: Mapping[str, str], status: int, told: list[str], caplog: pytest.LogCaptureFixture

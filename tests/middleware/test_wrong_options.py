@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,9 +21,6 @@ from mcpauth_middleware import (
     static_principal,
 )
 from tests.middleware.edge_helpers import ISSUER, RESOURCE, RecordingApp
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _server = MCPServer("Notes")
 _ISSUERS = [ISSUER]
@@ -107,9 +104,3 @@ def test_what_is_right_is_taken() -> None:
         http_client=httpx2.AsyncClient(),
     )
     assert protected.metadata.document()["resource"] == "http://127.0.0.1:8000/mcp"
-
-
-def test_a_journal_in_a_missing_folder_says_so(tmp_path: Path) -> None:
-    """The file is made, its folder is not."""
-    with pytest.raises(OSError, match="its folder does not exist; make it"):
-        AuditJournal(tmp_path / "missing" / "audit.jsonl")

@@ -137,7 +137,10 @@ def _lock(fd: int, path: str) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         # Two writers would number their events alike.
-        raise JournalError(f"{path}: another journal writes to it; give each a file of its own") from None
+        raise JournalError(
+            f"{path}: another journal writes to it; each needs a file of its own, and so does each worker"
+            " process: put os.getpid() into the name"
+        ) from None
 
 
 def _read_tail(fd: int, path: str) -> tuple[int, bool]:
