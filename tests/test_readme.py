@@ -20,7 +20,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def printed(language: str, position: int) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[position]
+    return str(re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[position])
 
 
 def run(text: str) -> dict[str, Any]:

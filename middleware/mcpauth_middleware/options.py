@@ -143,16 +143,18 @@ def documentation(resource_documentation: str | None) -> str | None:
 
 def body_limit(max_body_bytes: int) -> int:
     """The limit, which must let a message through."""
-    if not isinstance(max_body_bytes, int) or max_body_bytes < 1:
-        raise wrong("max_body_bytes", f"must be at least 1, as a number (got {max_body_bytes!r})")
-    return max_body_bytes
+    return _at_least_one("max_body_bytes", max_body_bytes)
 
 
 def batch_limit(max_batch: int) -> int:
     """The limit; 1 lets a single message pass in either form."""
-    if not isinstance(max_batch, int) or max_batch < 1:
-        raise wrong("max_batch", f"must be at least 1, as a number (got {max_batch!r})")
-    return max_batch
+    return _at_least_one("max_batch", max_batch)
+
+
+def _at_least_one(option: str, number: object) -> int:
+    if not isinstance(number, int) or number < 1:
+        raise wrong(option, f"must be at least 1, as a number (got {number!r})")
+    return number
 
 
 def strings(option: str, value: Collection[str]) -> tuple[str, ...]:
