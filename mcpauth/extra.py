@@ -5,7 +5,9 @@ from __future__ import annotations
 # What the package imports first from each of them.
 _PACKAGES = {"argon2", "authlib", "click", "itsdangerous", "jinja2", "joserfc", "starlette", "uvicorn"}
 
-MISSING = "the authorization server is not installed; run: pip install 'mcpauth-kit[server]'"
+MISSING = (
+    "the command line and the authorization server need an extra; run: pip install 'mcpauth-kit[server]'"
+)
 
 
 def is_missing(error: ModuleNotFoundError) -> bool:

@@ -301,5 +301,6 @@ def test_without_the_extra_one_line_says_what_to_install() -> None:
     )
     assert ran.returncode == 1
     assert ran.stderr == (
-        "mcpauth: the authorization server is not installed; run: pip install 'mcpauth-kit[server]'\n"
+        "mcpauth: the command line and the authorization server need an extra;"
+        " run: pip install 'mcpauth-kit[server]'\n"
     )

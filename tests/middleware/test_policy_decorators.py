@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.tools import Tool
 from mcp.server.mcpserver import MCPServer
 
+from mcpauth_middleware import requires
 from mcpauth_middleware.policy import Policy, PolicyError, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +106,19 @@ async def test_what_has_no_name_is_refused_with_the_mend(nameless: object) -> No
     policy = Policy()
     with pytest.raises(PolicyError, match=r'tool="its_name"'):
         policy.requires("a")(nameless)
+    assert policy.rules == ()
+
+
+async def test_without_parentheses_it_is_refused_and_replaces_no_tool() -> None:
+    def search() -> None: ...
+
+    policy = Policy()
+    for decorator in (policy.requires, requires):
+        bare: Callable[..., object] = decorator
+        with pytest.raises(
+            PolicyError, match=r'requires: has no parentheses; write @requires\("files:read"\)'
+        ):
+            bare(search)
     assert policy.rules == ()
 
 

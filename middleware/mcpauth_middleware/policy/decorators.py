@@ -23,10 +23,19 @@ MARK: Final = "__mcpauth_requires__"
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What `requires` says, wherever it stands."""
+    """What `requires` says, wherever it stands.
+
+    Raises:
+        PolicyError: it stands there without its parentheses, so that the function is taken for a scope.
+    """
 
     scopes: tuple[str, ...]
     conditions: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        if any(callable(scope) for scope in self.scopes):
+            mend = '@requires("files:read"), or @requires() for every authenticated principal'
+            raise PolicyError(f"requires: has no parentheses; write {mend}")
 
     def but_not(self, uris: Sequence[str]) -> Requirement:
         """The same, but for these resources."""

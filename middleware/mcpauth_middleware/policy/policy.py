@@ -152,12 +152,13 @@ class Policy:
         Raises:
             PolicyError: the tool has no name to go by, or a rule of that name exists.
         """
+        requirement = Requirement(scopes, dict(conditions))
 
         def allow(decorated: F) -> F:
             name = tool if tool is not None else tool_name(decorated)
             if "*" in name:
                 raise PolicyError(f"requires: {name!r} must name one tool; patterns belong into a rule")
-            self.add(Requirement(scopes, dict(conditions)).rule(name, "tools", name))
+            self.add(requirement.rule(name, "tools", name))
             return decorated
 
         return allow
