@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from fastmcp.server.dependencies import get_http_request
 from fastmcp.server.middleware import Middleware
-from fastmcp.server.providers import FastMCPProvider
 from fastmcp.utilities.versions import VersionSpec
 from pydantic_core import to_json
 
 from mcpauth_middleware.catalogue.definition import ToolDefinition, asked_version
 from mcpauth_middleware.errors import Refused
 from mcpauth_middleware.integrations.fastmcp_errors import error_of, in_background, unknown
+from mcpauth_middleware.integrations.fastmcp_mounts import mounted_by
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.refusal import INVALID_PARAMS
 from mcpauth_middleware.within import WITHIN_KEY, Within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from fastmcp import FastMCP
     from fastmcp.server.middleware import CallNext, MiddlewareContext
@@ -54,7 +54,7 @@ class AskBeforeUse(Middleware):
 
     def __init__(self, server: FastMCP[Any]) -> None:
         self._server = server
-        self._providers = 0
+        self._mounted: list[FastMCP[Any]] = []
 
     @classmethod
     def stand_in(cls, server: FastMCP[Any]) -> None:
@@ -68,11 +68,11 @@ class AskBeforeUse(Middleware):
 
     def stand_in_mounted(self) -> None:
         """The same for those that were mounted since."""
-        providers = self._server.providers
-        if len(providers) != self._providers:
-            self._providers = len(providers)
-            for mounted in _mounted_by(providers):
-                self.stand_in(mounted)
+        mounted = list(mounted_by(self._server.providers))
+        if mounted != self._mounted:
+            self._mounted = mounted
+            for each in mounted:
+                self.stand_in(each)
 
     async def on_call_tool(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401 (as FastMCP has it)
         """Judge the call of a tool."""
@@ -250,15 +250,6 @@ def _is_background_task() -> bool:
     """Whether what runs now was asked for by a request that is over (FastMCP's tasks, which Docket runs)."""
     execution = getattr(sys.modules.get("docket.dependencies"), "current_execution", None)
     return execution is not None and execution.get(None) is not None
-
-
-def _mounted_by(providers: Iterable[object]) -> Iterator[FastMCP[Any]]:
-    for provider in providers:
-        inner: object = provider
-        while (wrapped := getattr(inner, "_inner", None)) is not None:
-            inner = wrapped  # in a namespace
-        if isinstance(inner, FastMCPProvider):
-            yield inner.server
 
 
 def _params(
