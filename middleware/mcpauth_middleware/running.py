@@ -50,10 +50,11 @@ class Runner:
         """Run the call and send its answer; its outcome is recorded however it ends."""
         watched = WatchedResponse(exchange.send, changed=self._catalogue.forget)
         result: Outcome = "aborted"  # which it stays when the request is cancelled
+        within = self._within(call, exchange)
         try:
             send = self._filtered(call, exchange, watched)
             with SignedIn(exchange, call) as scope:
-                if (within := self._within(call, exchange)) is not None:
+                if within is not None:
                     scope[WITHIN_KEY] = within
                 await self._app(scope, call.receive(exchange.receive), send)
             result = watched.result(raised=False)
@@ -61,6 +62,8 @@ class Runner:
             result = watched.result(raised=True)
             raise
         finally:
+            if within is not None:
+                within.is_over = True
             if call.intent is not None:
                 await self._recorder.outcome(call.intent, result, status=watched.status, exchange=exchange)
 

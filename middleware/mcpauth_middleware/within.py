@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mcpauth_middleware.errors import Refused
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.request import Message, parse_body
-from mcpauth_middleware.message.resource_uri import with_path
+from mcpauth_middleware.message.resource_uri import decodings, with_path
 from mcpauth_middleware.message.revisions import targets_of
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class WithinCalls:
 class Within:
     """A call that runs, and what the server may do within it, in the name of its caller."""
 
+    is_over = False
+    """Whether its request has ended."""
+
     def __init__(
         self,
         message: Message,
@@ -85,7 +88,7 @@ class Within:
         `name` is that of the tool or prompt, or the URI.
         """
         asked = self._message
-        if self._has_begun or asked.method != method or name not in _names(asked):
+        if self._has_begun or asked.method != method or not _is_name_of(name, asked):
             return False
         if (arguments or {}) != (asked.arguments or {}):
             return False
@@ -151,7 +154,10 @@ class Use:
         await self._recorder.outcome(self._intent, result, status=None, exchange=self._exchange)
 
 
-def _names(message: Message) -> tuple[str | None, ...]:
-    """How a server may spell what the message names; None: it names nothing, as one that asks for a list."""
+def _is_name_of(name: str | None, message: Message) -> bool:
+    """Whether a server may spell so what the message names; None: nothing, as one that asks for a list."""
     uri = message.params.get("uri")
-    return (message.params.get("name"),) if uri is None else (uri, with_path(uri))
+    if uri is None or name is None:
+        return name == message.params.get("name")
+    # `mcp` 1.x escapes what a URI should not hold. A policy reads both.
+    return decodings(name)[1] in {decodings(spelling)[1] for spelling in (uri, with_path(uri))}

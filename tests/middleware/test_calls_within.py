@@ -80,6 +80,23 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "unknown": "error: Error calling tool 'execute': Unknown tool: nothing",
         "ran": ["read_file b"],
     },
+    "in_memory": {
+        "allowed": 'used: ["content of a"]',
+        "forbidden": "used: [\"Unknown tool: 'drop_everything'\"]",
+        "allowed another": 'used: ["wrote a"]',
+        "with fewer scopes": 'used: ["This call needs more scopes than the access token has: files:write"]',
+        "left open, once": 'used: ["wrote a"]',
+        "left open, another": False,
+        "ran": ["read_file a", "write_file a", "write_file a"],
+    },
+    "mounted": {
+        "passed on": "content of a",
+        "tool": "error: Error calling tool 'use_child': Unknown tool: 'drop_everything'",
+        "prompt": "error: Error calling tool 'use_child': Unknown prompt: 'insult'",
+        "resource": "error: Error calling tool 'use_child': Unknown resource: 'demo://private/one'",
+        "ran": ["read_file a"],
+    },
+    "escaped": {"text": 'public "a"', "events": ["intent", "outcome"]},
 }
 
 

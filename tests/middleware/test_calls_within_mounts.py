@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastmcp import FastMCP
+from fastmcp.apps import FastMCPApp
+from fastmcp.server import create_proxy
 from fastmcp.server.providers import AggregateProvider, FastMCPProvider
-from fastmcp.server.transforms import ResourcesAsTools
+from fastmcp.server.providers.addressing import hashed_backend_name
+from fastmcp.server.transforms import ResourcesAsTools, ToolTransform
 from fastmcp.server.transforms.search import RegexSearchTransform
+from fastmcp.tools.tool_transform import ToolTransformConfig
+from fastmcp.utilities.versions import VersionSpec
+from mcp_types import ToolAnnotations
 
-from tests.middleware.within_servers import Server
+from mcpauth_middleware import Policy
+from tests.middleware.edge_helpers import post, rpc
+from tests.middleware.within_servers import POLICY, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,3 +121,113 @@ async def test_a_tool_uses_nothing_by_itself_however_its_server_is_mounted(
     assert direct == "content of b"
     assert "Unknown tool: 'drop_everything'" in used
     assert server.ran == ["read_file b"]
+
+
+async def test_what_is_mounted_is_reached_through_transforms_and_in_several_depths() -> None:
+    """Handing over is no use by a tool: it is judged once, by the outermost name."""
+    server, child, grandchild = Server(), FastMCP[Any]("child"), FastMCP[Any]("grandchild")
+    server.fill(grandchild)
+    grandchild.tool(server.versions("1.0"), name="versions", version="1.0")
+    grandchild.tool(server.versions("2.0"), name="versions", version="2.0")
+    child.mount(grandchild, namespace="in")
+    child.add_transform(ToolTransform({"in_read_file": ToolTransformConfig(name="read")}))
+    server.mcp.mount(child, namespace="child")
+    behind_a_proxy = FastMCP[Any]("another")
+    server.fill(behind_a_proxy)
+    server.mcp.mount(create_proxy(behind_a_proxy), namespace="proxy")
+    app = FastMCPApp("app")
+    app.tool(server.versions("app"), name="save")
+    grandchild.add_provider(app)
+    rules = """
+version = 1
+[[rules]]
+id = "what is mounted"
+allow = { tools = ["child_*", "proxy_*", "__*_save"], prompts = ["child_*"], resources = ["demo://child/**"] }
+"""
+    async with server.caller(policy=Policy.from_toml(rules)) as caller:
+        texts = [
+            await caller.call("child_read", path="b"),
+            await caller.call("child_in_versions"),
+            await caller.call("proxy_read_file", path="c"),
+            await caller.call(hashed_backend_name("app", "save")),
+        ]
+        uri = "demo://child/in/public/one"
+        read = await post(caller.client, "resources/read", {"uri": uri}, headers=caller.headers)
+        name = {"name": "child_in_greet", "arguments": {"path": "d"}}
+        greeted = await post(caller.client, "prompts/get", name, headers=caller.headers)
+
+    assert texts == ["content of b", "2.0", "content of c", "app"]
+    assert rpc(read)["result"]["contents"][0]["text"] == "public one"
+    assert rpc(greeted)["result"]["messages"][0]["content"]["text"] == "hello d"
+    assert [event["phase"] for event in server.journal.events] == ["intent", "outcome"] * 6
+
+
+async def test_a_trusted_tool_may_ask_a_mounted_server() -> None:
+    """What that runs asks by itself no more than others."""
+    server = Parent()
+
+    @server.mcp.tool
+    async def again(tool: str, arguments: dict[str, Any]) -> str:
+        return str((await server.child.call_tool(tool, arguments)).content)
+
+    async with server.caller(trusted_tools=["again"]) as caller:
+        trusted = await caller.call("again", tool="drop_everything", arguments={})
+        through = await caller.call(
+            "again", tool="use", arguments={"tool": "drop_everything", "arguments": {}}
+        )
+
+    assert "gone" in trusted
+    assert "Unknown tool: 'drop_everything'" in through
+    assert server.ran == ["drop_everything"]
+
+
+async def test_any_of_several_versions_is_judged_by_what_it_is() -> None:
+    """A range of versions reaches another tool than the newest one."""
+    server = Server()
+    server.mcp.tool(server.versions("1.0"), name="two", version="1.0")
+    reads = ToolAnnotations(read_only_hint=True)
+    server.mcp.tool(server.versions("2.0"), name="two", version="2.0", annotations=reads)
+
+    @server.mcp.tool
+    async def again(below: str) -> str:
+        return str((await server.mcp.call_tool("two", {}, version=VersionSpec(lt=below))).content)
+
+    rules = POLICY.replace('tools = ["count"]', 'tools = ["two"]')
+    async with server.caller(policy=Policy.from_toml(rules)) as caller:
+        answers = [await caller.call("again", below=below) for below in ("1.5", "3.0")]
+
+    assert "Unknown tool: 'two'" in answers[0]
+    assert "2.0" in answers[1]
+    assert server.ran == ["2.0"]
+
+
+async def test_completion_is_there_for_what_is_mounted() -> None:
+    server = Parent()
+
+    @server.child.resource("demo://found{?text}")
+    def found(text: str = "") -> str:
+        return text
+
+    @server.mcp.completion
+    def complete(ref: object, argument: object, context: object) -> list[str]:
+        return ["one"]
+
+    params = {
+        "ref": {"type": "ref/resource", "uri": "demo://child/found{?text}"},
+        "argument": {"name": "text", "value": "o"},
+    }
+    rules = 'version = 1\n[[rules]]\nid = "all"\nallow = { resources = ["demo://child/**"] }\n'
+    async with server.caller(policy=Policy.from_toml(rules)) as caller:
+        answer = await post(caller.client, "completion/complete", params, headers=caller.headers)
+
+    assert rpc(answer)["result"]["completion"]["values"] == ["one"]
+
+
+async def test_the_log_keeps_what_a_model_names_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    server = Parent()
+    async with server.caller() as caller:
+        await caller.call("child_use", tool="read_file\nforged " + 1000 * "x", arguments={})
+
+    [record] = [record for record in caplog.records if "Add the transform" in record.getMessage()]
+    assert "\n" not in record.getMessage()
+    assert len(record.getMessage()) < 500

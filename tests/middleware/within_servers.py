@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from fastmcp import Context, FastMCP
+from fastmcp import Client, Context, FastMCP
 from fastmcp.exceptions import ToolError
 from fastmcp.experimental.transforms.code_mode import CodeMode
 from fastmcp.server.transforms import PromptsAsTools, ResourcesAsTools
@@ -45,7 +45,8 @@ version = 1
 [[rules]]
 id = "those that use others"
 allow = { tools = [
-    "use", "again", "call_tool", "search_tools", "execute", "search", "get_schema", "child_use",
+    "use", "use_client", "use_child", "child_use", "again", "call_tool", "search_tools",
+    "execute", "search", "get_schema",
     "list_resources", "read_resource", "list_prompts", "get_prompt",
 ] }
 
@@ -128,6 +129,15 @@ class Server:
         def insult() -> str:
             ran.append("insult")
             return "..."
+
+    def versions(self, version: str) -> Callable[[], str]:
+        """What one of several tools of a name does."""
+
+        def run() -> str:
+            self.ran.append(version)
+            return version
+
+        return run
 
     def protected(self, plain: ASGIApp, **options: Any) -> McpAuthMiddleware:
         """The application behind the middleware."""
@@ -260,6 +270,79 @@ async def code(revision: str) -> dict[str, Any]:
     return {**texts, "ran": server.ran}
 
 
+async def in_memory(revision: str) -> dict[str, Any]:
+    """Tools that ask their server over a client in memory, as FastMCP's `BulkToolCaller` does."""
+    server = Server()
+    open_client, left_open = Client[Any](server.mcp), AsyncExitStack()
+
+    async def text(client: Client[Any], tool: str) -> str:
+        answer = await client.call_tool(tool, {}, raise_on_error=False)
+        return "used: " + json.dumps([getattr(block, "text", None) for block in answer.content])
+
+    @server.mcp.tool
+    async def use_client(tool: str) -> str:
+        async with Client(server.mcp) as client:
+            return await text(client, tool)
+
+    @server.mcp.tool
+    async def again(tool: str) -> str:
+        if not open_client.is_connected():
+            await left_open.enter_async_context(open_client)
+        return await text(open_client, tool)
+
+    async with server.caller(revision) as reader:
+        writer = await Caller.of(reader.client, revision, scope="files:write")
+        # In the session of the writer, with a token that may less.
+        less = Caller(reader.client, revision, {**writer.headers, **bearer(aud=LOOPBACK_RESOURCE)})
+        texts = {
+            "allowed": await reader.call("use_client", tool="read_file"),
+            "forbidden": await reader.call("use_client", tool="drop_everything"),
+            "allowed another": await writer.call("use_client", tool="write_file"),
+            "with fewer scopes": await less.call("use_client", tool="write_file"),
+            "left open, once": await writer.call("again", tool="write_file"),
+        }
+        another = await reader.call("again", tool="write_file")
+        await left_open.aclose()
+    return {**texts, "left open, another": "wrote" in another, "ran": server.ran}
+
+
+async def mounted(revision: str) -> dict[str, Any]:
+    """A server in which another one is mounted, which its tools ask by itself."""
+    server = Server()
+    child = FastMCP[Any]("child")
+    server.fill(child)
+    server.mcp.mount(child, namespace="child")
+
+    @server.mcp.tool
+    async def use_child(kind: str, name: str) -> str:
+        match kind:
+            case "tool":
+                return str((await child.call_tool(name, {})).content)
+            case "prompt":
+                return str((await child.render_prompt(name)).messages)
+            case _:
+                return str((await child.read_resource(name)).contents)
+
+    async with server.caller(revision) as caller:
+        texts = {
+            "passed on": await caller.call("child_read_file"),
+            "tool": await caller.call("use_child", kind="tool", name="drop_everything"),
+            "prompt": await caller.call("use_child", kind="prompt", name="insult"),
+            "resource": await caller.call("use_child", kind="resource", name="demo://private/one"),
+        }
+    return {**texts, "ran": server.ran}
+
+
+async def escaped(revision: str) -> dict[str, Any]:
+    """A resource whose URI `mcp` 1.x escapes."""
+    server = Server()
+    async with server.caller(revision) as caller:
+        asked = {"uri": 'demo://public/"a"'}
+        answer = await post(caller.client, "resources/read", asked, revision=revision, headers=caller.headers)
+    reads = [event["phase"] for event in server.journal.events if event["mcp"]["method"] == "resources/read"]
+    return {"text": rpc(answer)["result"]["contents"][0]["text"], "events": reads}
+
+
 async def background(revision: str) -> dict[str, Any]:
     """A tool that runs as a task of FastMCP 3, when the request that asked for it is over."""
     server = Server()
@@ -284,7 +367,15 @@ async def background(revision: str) -> dict[str, Any]:
     return {"status": rpc(answer)["result"]["task"]["status"], "ran": server.ran}
 
 
-SERVERS: dict[str, Callable[[str], Any]] = {"own": own, "search": search, "as_tools": as_tools, "code": code}
+SERVERS: dict[str, Callable[[str], Any]] = {
+    "own": own,
+    "search": search,
+    "as_tools": as_tools,
+    "code": code,
+    "in_memory": in_memory,
+    "mounted": mounted,
+    "escaped": escaped,
+}
 
 
 async def main(revision: str) -> None:

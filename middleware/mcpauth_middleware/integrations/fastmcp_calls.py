@@ -8,23 +8,27 @@ middleware, of which this is one.
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from fastmcp.server.dependencies import get_http_request
 from fastmcp.server.middleware import Middleware
 from fastmcp.utilities.versions import VersionSpec
 from pydantic_core import to_json
 
-from mcpauth_middleware.catalogue.definition import ToolDefinition, asked_version
+from mcpauth_middleware.catalogue.definition import ToolDefinition
 from mcpauth_middleware.errors import Refused
 from mcpauth_middleware.integrations.fastmcp_errors import error_of, in_background, unknown
-from mcpauth_middleware.integrations.fastmcp_mounts import mounted_by
+from mcpauth_middleware.integrations.fastmcp_mounts import Asked, mounted_by, passes_on
+from mcpauth_middleware.integrations.fastmcp_running import (
+    AtWork,
+    at_work_on,
+    current_call,
+    is_asked_of_another,
+    is_left,
+    now_at_work,
+)
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.refusal import INVALID_PARAMS
-from mcpauth_middleware.within import WITHIN_KEY, Within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.audit.event import Outcome
     from mcpauth_middleware.message.target import ListKind
+    from mcpauth_middleware.within import Within
 
     _Context = MiddlewareContext[Any]
     _Next = CallNext[Any, Any]
@@ -113,32 +118,35 @@ class AskBeforeUse(Middleware):
         call_next: _Next,
     ) -> Any:  # noqa: ANN401
         self.stand_in_mounted()
-        within = _current_call()
+        within = current_call()
+        if is_left(within):
+            raise in_background(method, name)
         if within is None:
-            if _is_background_task():
-                raise in_background(method, name)
             return await call_next(context)
-        place = self._place(within, method, name, arguments)
+        asked = Asked(self._server, method, name, _version(context.message))
+        place = await self._place(within, asked, arguments)
         if place == "mounted":
             self._warn(method, name)
             raise unknown(method, name)
         if place == "within":
-            return await self._judged(within, method, name, arguments, context, call_next)
-        with self._at_work(within, place, method, name):
+            return await self._judged(within, asked, name, arguments, context, call_next)
+        with self._at_work(within, place, asked):
             return await call_next(context)
 
     async def _judged(
         self,
         within: Within,
-        method: str,
+        asked: Asked,
         name: str,
         arguments: Mapping[str, Any] | None,
         context: _Context,
         call_next: _Next,
     ) -> Any:  # noqa: ANN401
+        method = asked.method
         try:
             params = _params(method, name, arguments, context.message)
-            definition = await self._definition(name, params) if method == "tools/call" else None
+            with self._at_work(within, "within", asked):
+                definition = await self._definition(name, asked.version) if method == "tools/call" else None
             use = await within.admit(method, _sent(params), definition=definition)
         except (Refused, MessageRefused) as refused:
             raise error_of(refused, method, name) from None
@@ -147,7 +155,7 @@ class AskBeforeUse(Middleware):
             context = context.copy(message=context.message.model_copy(update={"arguments": use.arguments}))
         result: Outcome = "aborted"
         try:
-            with self._at_work(within, "within", method, name):
+            with self._at_work(within, "within", asked):
                 answer = await call_next(context)
             result = "ok"
         except Exception:
@@ -159,97 +167,71 @@ class AskBeforeUse(Middleware):
 
     async def _listed(self, method: str, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
         self.stand_in_mounted()
-        within = _current_call()
+        within = current_call()
+        if is_left(within):
+            return []
         if within is None:
-            return [] if _is_background_task() else await call_next(context)
-        place = self._place(within, method, None, None)
+            return await call_next(context)
+        asked = Asked(self._server, method, None)
+        place = await self._place(within, asked, None)
         if place == "mounted":
             self._warn(method, None)
             return []
-        with self._at_work(within, place, method, None):
+        with self._at_work(within, place, asked):
             items = await call_next(context)
         if place != "within":
             return items
         kind, entry_of = _LISTS[method]
         return [item for item in items if within.shows(kind, _document(entry_of(item)))]
 
-    def _place(
-        self, within: Within, method: str, name: str | None, arguments: Mapping[str, Any] | None
-    ) -> _Place:
+    async def _place(self, within: Within, asked: Asked, arguments: Mapping[str, Any] | None) -> _Place:
         """What this server has to do with the call when it is asked for something."""
-        at_work = _at_work_on(within)
+        at_work = at_work_on(within)
         if at_work is None:
-            return "begins" if within.begins(method, name, arguments) else "within"
+            if is_asked_of_another(self._server):
+                return "passed on" if asked.name is None else "mounted"
+            return "begins" if within.begins(asked.method, asked.name, arguments) else "within"
         if not any(server is self._server for server in at_work.servers):
-            return "passed on"
+            # The server asks for lists, too, when it looks for what it is to run.
+            if asked.name is None or await passes_on(at_work.asked, self._server, asked.name):
+                return "passed on"
+            return "trusted" if within.trusts(at_work.tool) else "mounted"
         if within.trusts(at_work.tool):
             return "trusted"
         return "within" if at_work.servers[0] is self._server else "mounted"
 
     @contextmanager
-    def _at_work(self, within: Within, place: _Place, method: str, name: str | None) -> Generator[None]:
-        before = _at_work_on(within)
-        now = _AtWork(within, (self._server,), name if method == "tools/call" else None)
-        if before is not None and place == "passed on":
-            now = before._replace(servers=(*before.servers, self._server))
-        elif before is not None and place == "trusted" and before.servers[0] is not self._server:
-            now = before._replace(tool=None)
-        token = _now_at_work.set(now)
+    def _at_work(self, within: Within, place: _Place, asked: Asked) -> Generator[None]:
+        before = at_work_on(within)
+        now = AtWork(within, (self._server,), asked.name if asked.method == "tools/call" else None, asked)
+        if before is not None and (place == "passed on" or before.servers[0] is not self._server):
+            servers = tuple(server for server in before.servers if server is not self._server)
+            tool = before.tool if place == "passed on" else None
+            now = before._replace(servers=(*servers, self._server), tool=tool, asked=asked)
+        token = now_at_work.set(now)
         try:
             yield
         finally:
-            _now_at_work.reset(token)
+            now_at_work.reset(token)
 
-    async def _definition(self, name: str, params: Mapping[str, Any]) -> ToolDefinition | None:
-        version = asked_version(params)
-        tool = await self._server.get_tool(name, None if version is None else VersionSpec(eq=version))
+    async def _definition(self, name: str, version: VersionSpec | None) -> ToolDefinition | None:
+        tool = await self._server.get_tool(name, version)
         return None if tool is None else ToolDefinition.of(_document(tool.to_mcp_tool()))
 
     def _warn(self, method: str, name: str | None) -> None:
         _logger.warning(
-            "A tool of %r, which is mounted in another server, asked it by itself: %s %s. That is refused, "
-            "since the rules know only the names of the outer server. Add the transform to the outer server, "
-            "or name the tool in trusted_tools.",
+            "A tool asked %r by itself, which is not the server that the call came to: %s %.100r. That is "
+            "refused, since the rules know only the names of the outermost server. Add the transform to the "
+            "outer server, or name the tool in trusted_tools.",
             self._server.name,
             method,
-            "" if name is None else name,
+            name,
         )
 
 
 _Place = Literal["begins", "passed on", "trusted", "within", "mounted"]
 """It begins the call that was judged, or gets it from the server in which it is mounted; or a tool asks it
 within: one that is trusted, one that is judged, or one of a mounted server, whose names no rule knows."""
-
-
-class _AtWork(NamedTuple):
-    """Who is at work: the servers, each mounted in the one before, and the tool by its outermost name."""
-
-    within: Within
-    servers: tuple[object, ...]
-    tool: str | None
-
-
-_now_at_work: ContextVar[_AtWork | None] = ContextVar("mcpauth_at_work", default=None)
-
-
-def _at_work_on(within: Within) -> _AtWork | None:
-    now = _now_at_work.get()
-    return now if now is not None and now.within is within else None
-
-
-def _current_call() -> Within | None:
-    """The protected call that runs now; None where the server is used in another way."""
-    try:
-        found = get_http_request().scope.get(WITHIN_KEY)
-    except RuntimeError:
-        return None
-    return found if isinstance(found, Within) else None
-
-
-def _is_background_task() -> bool:
-    """Whether what runs now was asked for by a request that is over (FastMCP's tasks, which Docket runs)."""
-    execution = getattr(sys.modules.get("docket.dependencies"), "current_execution", None)
-    return execution is not None and execution.get(None) is not None
 
 
 def _params(
@@ -262,6 +244,17 @@ def _params(
         return {"uri": name}
     meta: dict[str, Any] = message.model_dump(by_alias=True, include={"meta"}, exclude_none=True)
     return {"name": name, "arguments": arguments, **meta}
+
+
+def _version(message: Any) -> VersionSpec | None:  # noqa: ANN401 (of either SDK)
+    """Which versions of a component are asked for."""
+    document: dict[str, dict[str, dict[str, str | dict[str, str]]]] = message.model_dump(
+        by_alias=True, include={"meta"}, exclude_none=True
+    )
+    asked = document.get("_meta", {}).get("fastmcp", {}).get("version")
+    if asked is None:
+        return None
+    return VersionSpec(**asked) if isinstance(asked, dict) else VersionSpec(eq=asked)
 
 
 def _sent(params: Mapping[str, Any]) -> bytes:

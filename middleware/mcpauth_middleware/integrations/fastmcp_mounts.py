@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from fastmcp import FastMCP
+from fastmcp.server.context import Context
 from fastmcp.server.providers import FastMCPProvider
+from fastmcp.server.providers.addressing import parse_hashed_backend_name
+from fastmcp.server.providers.fastmcp_provider import (
+    FastMCPProviderPrompt,
+    FastMCPProviderResource,
+    FastMCPProviderResourceTemplate,
+    FastMCPProviderTool,
+)
+from fastmcp.server.providers.proxy import ProxyPrompt, ProxyResource, ProxyTemplate, ProxyTool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from fastmcp.utilities.versions import VersionSpec
+
+_MOUNTED: Final = (
+    FastMCPProviderPrompt,
+    FastMCPProviderResource,
+    FastMCPProviderResourceTemplate,
+    FastMCPProviderTool,
+)
+_PROXIES: Final = (ProxyPrompt, ProxyResource, ProxyTemplate, ProxyTool)
+
+
+class Asked(NamedTuple):
+    """What a server was asked for."""
+
+    server: FastMCP[Any]
+    method: str
+    name: str | None
+    """Of the tool or prompt, or the URI; None: a list."""
+    version: VersionSpec | None = None
 
 
 def mounted_by(providers: Iterable[object]) -> Iterator[FastMCP[Any]]:
@@ -23,3 +52,39 @@ def mounted_by(providers: Iterable[object]) -> Iterator[FastMCP[Any]]:
             yield inner
         elif isinstance(group := getattr(inner, "providers", None), list):
             yield from mounted_by(cast("list[object]", group))
+
+
+async def passes_on(asked: Asked, server: FastMCP[Any], name: str | None) -> bool:
+    """Whether what was asked for only hands over to this name of another server, mounted or behind a proxy.
+
+    Anything else is code of the server, which has come to the other one by itself.
+    """
+    component = await _component(asked)
+    while (transformed := getattr(component, "parent_tool", None)) is not None:
+        component = transformed
+    if isinstance(component, _PROXIES):
+        return True
+    if not isinstance(component, _MOUNTED):
+        return False
+    # A resource is handed over by its URI, which may have come from a template.
+    there: object = getattr(component, "_original_name", name)
+    mounted: object = getattr(component, "_server", None)
+    return mounted is server and there == name
+
+
+async def _component(asked: Asked) -> object:
+    server, method, name, version = asked
+    if name is None:
+        return None
+    # What sessions see is kept by server.
+    async with Context(fastmcp=server):
+        match method:
+            case "tools/call":
+                hashed = parse_hashed_backend_name(name)
+                tool = await server.get_tool(name, version)
+                return await server.get_tool_by_hash(*hashed) if tool is None and hashed is not None else tool
+            case "prompts/get":
+                return await server.get_prompt(name, version)
+            case _:
+                resource = await server.get_resource(name, version)
+                return await server.get_resource_template(name, version) if resource is None else resource
