@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastmcp import FastMCP
+from fastmcp import FastMCP, Skill
 from fastmcp.apps import FastMCPApp
 from fastmcp.server import create_proxy
 from fastmcp.server.providers import AggregateProvider, FastMCPProvider
 from fastmcp.server.providers.addressing import hashed_backend_name
 from fastmcp.server.transforms import ResourcesAsTools, ToolTransform
 from fastmcp.server.transforms.search import RegexSearchTransform
+from fastmcp.skills.provider import SkillCatalogProvider
 from fastmcp.tools.tool_transform import ToolTransformConfig
 from fastmcp.utilities.versions import VersionSpec
 from mcp_types import ToolAnnotations
@@ -221,6 +222,42 @@ async def test_completion_is_there_for_what_is_mounted() -> None:
         answer = await post(caller.client, "completion/complete", params, headers=caller.headers)
 
     assert rpc(answer)["result"]["completion"]["values"] == ["one"]
+
+
+async def test_skills_are_shown_to_those_who_may_read_them() -> None:
+    """`skills/list` and `skills/get` of FastMCP 4 are no lists of MCP, and hold what is read as resources."""
+
+    def skills() -> SkillCatalogProvider:
+        names = {"public": "one", "private": "two"}
+        catalog = {
+            f"{folder}/{name}": Skill(name=name, description="d", instructions="i")
+            for folder, name in names.items()
+        }
+        return SkillCatalogProvider(catalog)
+
+    server = Parent()
+    server.mcp.add_provider(skills())
+    server.child.add_provider(skills())
+    server.mcp.mount(server.child, namespace="again")
+    rules = """
+version = 1
+[[rules]]
+id = "skills"
+allow = { methods = ["skills/*"], resources = ["skill://public/**", "skill://child/public/**"] }
+"""
+    async with server.caller(policy=Policy.from_toml(rules)) as caller:
+        listed = await post(caller.client, "skills/list", {}, headers=caller.headers)
+        uri = {"uri": "skill://private/two/SKILL.md"}
+        hidden = await post(caller.client, "skills/get", uri, headers=caller.headers)
+        uri = {"uri": "skill://child/public/one/SKILL.md"}
+        shown = await post(caller.client, "skills/get", uri, headers=caller.headers)
+
+    assert [skill["uri"] for skill in rpc(listed)["result"]["skills"]] == [
+        "skill://child/public/one/SKILL.md",
+        "skill://public/one/SKILL.md",
+    ]
+    assert rpc(hidden)["error"]["message"] == "Unknown skill URI: skill://private/two/SKILL.md"
+    assert rpc(shown)["result"]["skill"]["frontmatter"]["name"] == "one"
 
 
 async def test_the_log_keeps_what_a_model_names_on_one_line(caplog: pytest.LogCaptureFixture) -> None:

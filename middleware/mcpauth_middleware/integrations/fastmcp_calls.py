@@ -11,6 +11,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from fastmcp.exceptions import AuthorizationError
 from fastmcp.server.middleware import Middleware
 from fastmcp.utilities.versions import VersionSpec
 from pydantic_core import to_json
@@ -94,6 +95,18 @@ class AskBeforeUse(Middleware):
     async def on_read_resource(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
         """Judge the reading of a resource."""
         return await self._used("resources/read", str(context.message.uri), None, context, call_next)
+
+    async def check_resource_access(self, context: _Context) -> None:
+        """Tell of a resource only those who may read it: FastMCP 4 asks so before it shows a skill.
+
+        Raises:
+            AuthorizationError: the caller may not read it.
+        """
+        within, uri = current_call(), str(context.message.uri)
+        if within is None or is_asked_of_another(self._server):
+            return  # the server in which this one is mounted is asked, too
+        if not within.shows("resources", {"uri": uri}):
+            raise AuthorizationError(f"Unknown resource: {uri!r}")
 
     async def on_list_tools(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
         """Show a tool only the tools that its caller may use."""

@@ -58,7 +58,10 @@ def _own_request() -> Request | None:
 
 def is_asked_of_another(server: object) -> bool:
     """Whether the HTTP request that is handled is one to another server than this."""
-    app = get_http_request().scope.get("app")
+    try:
+        app = get_http_request().scope.get("app")
+    except RuntimeError:
+        return False
     outermost = getattr(getattr(app, "state", None), "fastmcp_server", server)
     return outermost is not server
 
