@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from fastmcp import FastMCP
@@ -14,7 +15,6 @@ from fastmcp.server.providers.fastmcp_provider import (
     FastMCPProviderResourceTemplate,
     FastMCPProviderTool,
 )
-from fastmcp.server.providers.proxy import ProxyPrompt, ProxyResource, ProxyTemplate, ProxyTool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ _MOUNTED: Final = (
     FastMCPProviderResourceTemplate,
     FastMCPProviderTool,
 )
-_PROXIES: Final = (ProxyPrompt, ProxyResource, ProxyTemplate, ProxyTool)
+_PROXIES: Final = ("ProxyPrompt", "ProxyResource", "ProxyTemplate", "ProxyTool")
 
 
 class Asked(NamedTuple):
@@ -62,7 +62,7 @@ async def passes_on(asked: Asked, server: FastMCP[Any], name: str | None) -> boo
     component = await _component(asked)
     while (transformed := getattr(component, "parent_tool", None)) is not None:
         component = transformed
-    if isinstance(component, _PROXIES):
+    if _is_proxy(component):
         return True
     if not isinstance(component, _MOUNTED):
         return False
@@ -70,6 +70,12 @@ async def passes_on(asked: Asked, server: FastMCP[Any], name: str | None) -> boo
     there: object = getattr(component, "_original_name", name)
     mounted: object = getattr(component, "_server", None)
     return mounted is server and there == name
+
+
+def _is_proxy(component: object) -> bool:
+    # Whoever has one has loaded this module, and with it the client of FastMCP.
+    module = sys.modules.get("fastmcp.server.providers.proxy")
+    return module is not None and isinstance(component, tuple(getattr(module, name) for name in _PROXIES))
 
 
 async def _component(asked: Asked) -> object:
