@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -321,6 +322,20 @@ async def test_the_server_is_found_wherever_it_is(form: str) -> None:
         assert await caller.call("use", tool="read_file", arguments={}) == 'used: ["content of a"]'
         assert "Unknown tool" in await caller.call("use", tool="drop_everything", arguments={})
     assert server.ran == ["read_file a"]
+
+
+async def test_a_fastmcp_of_another_version_is_served_and_the_log_says_what_is_not_judged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of versions before 3 and after 4, modules that are needed are not there."""
+    monkeypatch.setitem(sys.modules, "mcpauth_middleware.integrations.fastmcp_calls", None)
+    server = Server()
+    async with server.caller() as caller:
+        assert await caller.call("read_file") == "content of a"
+        assert await caller.call("drop_everything") == "error: Unknown tool: drop_everything"
+
+    assert server.ran == ["read_file a"]
+    assert "'files' use by themselves is not judged, since this FastMCP is neither 3 nor 4" in caplog.text
 
 
 async def test_a_server_that_is_used_in_another_way_is_as_it_was() -> None:

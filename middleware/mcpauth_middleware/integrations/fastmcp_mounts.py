@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from fastmcp import FastMCP
 from fastmcp.server.context import Context
 from fastmcp.server.providers import FastMCPProvider
-from fastmcp.server.providers.addressing import parse_hashed_backend_name
 from fastmcp.server.providers.fastmcp_provider import (
     FastMCPProviderPrompt,
     FastMCPProviderResource,
@@ -86,11 +85,17 @@ async def _component(asked: Asked) -> object:
     async with Context(fastmcp=server):
         match method:
             case "tools/call":
-                hashed = parse_hashed_backend_name(name)
                 tool = await server.get_tool(name, version)
-                return await server.get_tool_by_hash(*hashed) if tool is None and hashed is not None else tool
+                return await _tool_of_an_app(server, name) if tool is None else tool
             case "prompts/get":
                 return await server.get_prompt(name, version)
             case _:
                 resource = await server.get_resource(name, version)
                 return await server.get_resource_template(name, version) if resource is None else resource
+
+
+async def _tool_of_an_app(server: FastMCP[Any], name: str) -> object:
+    """The tool that an app's page calls by a name made for it; versions without apps have no such module."""
+    addressing = sys.modules.get("fastmcp.server.providers.addressing")
+    hashed = None if addressing is None else addressing.parse_hashed_backend_name(name)
+    return None if hashed is None else await server.get_tool_by_hash(*hashed)

@@ -5,6 +5,7 @@ FastMCP is used only where the application has loaded it: it is no dependency.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_PARTS: Final = 10_000
 """How many parts of an application are looked at."""
+
+_logger = logging.getLogger(__name__)
 
 
 class FastMcpServers:
@@ -38,7 +41,16 @@ class FastMcpServers:
         if "fastmcp.server.server" not in sys.modules:
             return
         for server in _servers_in(roots):
-            judge_calls_within(server)
+            try:
+                judge_calls_within(server)
+            except ImportError as error:
+                _logger.warning(
+                    "What the tools of the FastMCP server %r use by themselves is not judged, since this FastMCP"
+                    " is neither 3 nor 4 (%s). Let no tool there call others by a name that it is given.",
+                    server.name,
+                    error,
+                )
+                return
 
 
 def judge_calls_within(server: FastMCP[Any]) -> None:
@@ -46,6 +58,9 @@ def judge_calls_within(server: FastMCP[Any]) -> None:
 
     `McpAuthMiddleware` does so with the servers that it finds. A server is hidden from it behind an ASGI
     middleware that keeps what it wraps under another name than `app`. A second time it changes nothing.
+
+    Raises:
+        ImportError: this FastMCP is neither 3 nor 4.
     """
     from mcpauth_middleware.integrations.fastmcp_calls import AskBeforeUse
 
