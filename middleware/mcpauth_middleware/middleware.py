@@ -188,17 +188,15 @@ class McpAuthMiddleware:
             TokenOptions(
                 resource=resource,
                 servers=servers,
-                verifier=options.with_method("verifier", verifier, "verify", "an object with `verify`"),
+                verifier=verifier,
                 accepted_audiences=options.strings("accepted_audiences", accepted_audiences),
                 dpop=dpop,
-                dpop_nonce_key=options.secret("dpop_nonce_key", dpop_nonce_key),
-                verified_token_lifetime=options.lifetime(verified_token_lifetime),
+                dpop_nonce_key=dpop_nonce_key,
+                verified_token_lifetime=verified_token_lifetime,
                 revocation=revocation,
                 failed_authentications=failed_authentications,
-                upstream=options.token_exchange(upstream),
-                http_client=options.with_method(
-                    "http_client", http_client, "stream", "an httpx2.AsyncClient"
-                ),
+                upstream=upstream,
+                http_client=http_client,
                 now=now,
             )
         )

@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from mcpauth_middleware.message.target import ListKind
     from mcpauth_middleware.within import Within
 
+    # As FastMCP has them: each method has a message and an answer of its own.
     _Context = MiddlewareContext[Any]
     _Next = CallNext[Any, Any]
+    _Answer = Any
 
 # The kind of each list, and what makes an entry of it.
 _LISTS: Final[Mapping[str, tuple[ListKind, Callable[[Any], Any]]]] = {
@@ -82,17 +84,17 @@ class AskBeforeUse(Middleware):
             for each in mounted:
                 self.stand_in(each)
 
-    async def on_call_tool(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401 (as FastMCP has it)
+    async def on_call_tool(self, context: _Context, call_next: _Next) -> _Answer:
         """Judge the call of a tool."""
         asked = context.message
         return await self._used("tools/call", asked.name, asked.arguments or {}, context, call_next)
 
-    async def on_get_prompt(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def on_get_prompt(self, context: _Context, call_next: _Next) -> _Answer:
         """Judge the use of a prompt."""
         asked = context.message
         return await self._used("prompts/get", asked.name, asked.arguments or {}, context, call_next)
 
-    async def on_read_resource(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def on_read_resource(self, context: _Context, call_next: _Next) -> _Answer:
         """Judge the reading of a resource."""
         return await self._used("resources/read", str(context.message.uri), None, context, call_next)
 
@@ -108,19 +110,19 @@ class AskBeforeUse(Middleware):
         if not within.shows("resources", {"uri": uri}):
             raise AuthorizationError(f"Unknown resource: {uri!r}")
 
-    async def on_list_tools(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def on_list_tools(self, context: _Context, call_next: _Next) -> _Answer:
         """Show a tool only the tools that its caller may use."""
         return await self._listed("tools/list", context, call_next)
 
-    async def on_list_prompts(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def on_list_prompts(self, context: _Context, call_next: _Next) -> _Answer:
         """Show a tool only the prompts that its caller may use."""
         return await self._listed("prompts/list", context, call_next)
 
-    async def on_list_resources(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def on_list_resources(self, context: _Context, call_next: _Next) -> _Answer:
         """Show a tool only the resources that its caller may use."""
         return await self._listed("resources/list", context, call_next)
 
-    async def on_list_resource_templates(self, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def on_list_resource_templates(self, context: _Context, call_next: _Next) -> _Answer:
         """Show a tool only the templates that its caller may use."""
         return await self._listed("resources/templates/list", context, call_next)
 
@@ -131,7 +133,7 @@ class AskBeforeUse(Middleware):
         arguments: Mapping[str, Any] | None,
         context: _Context,
         call_next: _Next,
-    ) -> Any:  # noqa: ANN401
+    ) -> _Answer:
         self.stand_in_mounted()
         within = current_call()
         if is_left(within):
@@ -156,7 +158,7 @@ class AskBeforeUse(Middleware):
         arguments: Mapping[str, Any] | None,
         context: _Context,
         call_next: _Next,
-    ) -> Any:  # noqa: ANN401
+    ) -> _Answer:
         method = asked.method
         try:
             params = _params(method, name, arguments, context.message)
@@ -180,7 +182,7 @@ class AskBeforeUse(Middleware):
             await use.ended(result)
         return answer
 
-    async def _listed(self, method: str, context: _Context, call_next: _Next) -> Any:  # noqa: ANN401
+    async def _listed(self, method: str, context: _Context, call_next: _Next) -> _Answer:
         self.stand_in_mounted()
         within = current_call()
         if is_left(within):

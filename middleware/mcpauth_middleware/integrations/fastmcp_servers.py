@@ -45,8 +45,8 @@ class FastMcpServers:
                 judge_calls_within(server)
             except ImportError as error:
                 _logger.warning(
-                    "What the tools of the FastMCP server %r use by themselves is not judged, since this FastMCP"
-                    " is neither 3 nor 4 (%s). Let no tool there call others by a name that it is given.",
+                    "What the tools of the FastMCP server %r use by themselves is not judged, since this"
+                    " FastMCP is neither 3 nor 4 (%s). Let no tool there call others by a name it is given.",
                     server.name,
                     error,
                 )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mcpauth_middleware.authentication import Authentication
 from mcpauth_middleware.background import Background
+from mcpauth_middleware.options import lifetime, secret, token_exchange, with_method
 from mcpauth_middleware.resource import is_loopback_host
 from mcpauth_middleware.streams import OpenStreams
 from mcpauth_middleware.throttle import DEFAULT_RATE, FailedAuthentications
@@ -77,6 +78,11 @@ def authentication(options: TokenOptions) -> Authentication:
 
 
 def _check(options: TokenOptions) -> None:
+    with_method("verifier", options.verifier, "verify", "an object with `verify`")
+    with_method("http_client", options.http_client, "stream", "an httpx2.AsyncClient")
+    token_exchange(options.upstream)
+    secret("dpop_nonce_key", options.dpop_nonce_key)
+    lifetime(options.verified_token_lifetime)
     if options.revocation not in get_args(RevocationMode):
         known = ", ".join(get_args(RevocationMode))
         raise ValueError(f"revocation: must be one of {known} (got {options.revocation!r})")
