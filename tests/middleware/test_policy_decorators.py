@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from fastmcp import Client, FastMCP
@@ -114,7 +114,7 @@ async def test_without_parentheses_it_is_refused_and_replaces_no_tool() -> None:
 
     policy = Policy()
     for decorator in (policy.requires, requires):
-        bare: Callable[..., object] = decorator
+        bare = cast("Callable[..., object]", decorator)
         with pytest.raises(
             PolicyError, match=r'requires: has no parentheses; write @requires\("files:read"\)'
         ):
