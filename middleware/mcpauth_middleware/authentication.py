@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcpauth_middleware.bearer import read_credentials
-from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken, UseDpopNonce
+from mcpauth_middleware.errors import InvalidRequest, InvalidToken, MissingToken, Unavailable, UseDpopNonce
 from mcpauth_middleware.tokens.revocation import is_revoked
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mcpauth_middleware.bearer import Credentials
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.principal import Principal
+    from mcpauth_middleware.request_headers import RequestHeaders
     from mcpauth_middleware.streams import OpenStreams
     from mcpauth_middleware.throttle import FailedAuthentications
     from mcpauth_middleware.tokens.dpop import DpopBinding
@@ -100,3 +101,14 @@ class Authentication:
             await app(scope, receive, closing_before_the_end)
         finally:
             await self._background.aclose()
+
+
+async def is_still_good(verifier: TokenVerifier, sent: RequestHeaders) -> bool:
+    """Whether whoever verified the token of a request takes it still. Its proof, good once, was looked at."""
+    try:
+        await verifier.verify(read_credentials(sent, b"").token)
+    except (MissingToken, InvalidToken, InvalidRequest):
+        return False
+    except Unavailable:
+        return True  # that cannot be told now; at its end it ends all the same
+    return True

@@ -1,12 +1,16 @@
 """Event streams end with the token that opened them, and at once when it is revoked (RFC 6750 §5.2).
 
-A stream can outlive its token by days, and nobody would ask for the token again. Its end is a clean one:
-the application is told that the client has gone, and the client sees the response end.
+A stream can outlive its token by days, and nobody would ask for the token again. So whoever verified it is
+asked every half minute while the stream is open, and where there is a list of what was revoked, that ends it
+at once. Its end is a clean one: the application is told that the client has gone, and the client sees the
+response end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,13 +19,14 @@ from mcpauth_middleware.background import SharedRun
 from mcpauth_middleware.response_headers import is_event_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from mcpauth_middleware.asgi import Event, Receive, Send
     from mcpauth_middleware.background import Background
     from mcpauth_middleware.exchange import Exchange
     from mcpauth_middleware.principal import Principal
+    from mcpauth_middleware.request_headers import RequestHeaders
 
 ANSWER_SECONDS = 60
 """How long after the token's end the answer to a call that began in time may take. Servers of the revisions
@@ -30,8 +35,13 @@ LEAVE_SECONDS = 5.0
 """How long the application may take to notice that its client has gone; then it is cancelled, and again after
 each such time: what it does in its end, such as recording the outcome, must not be disturbed by the next."""
 LOOK_SECONDS = 1.0
+ASK_SECONDS = 30.0
+"""How long after it was verified the token of an open stream is verified again."""
+MAX_ASKED = 20
+"""So many at a time: the tokens of a thousand streams must not all be asked about at once."""
 
 _LISTENING = "subscriptions/listen"
+_logger = logging.getLogger(__name__)
 
 
 class OpenStreams:
@@ -43,6 +53,7 @@ class OpenStreams:
         background: Background,
         now: Callable[[], float],
         is_revoked: Callable[[Principal], bool] = lambda _: False,
+        is_good: Callable[[RequestHeaders], Awaitable[bool]] | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         leave_seconds: float = LEAVE_SECONDS,
         look_seconds: float = LOOK_SECONDS,
@@ -50,11 +61,13 @@ class OpenStreams:
         self._background = background
         self._now = now
         self._is_revoked = is_revoked
+        self._is_good = is_good
         self._answer_seconds = answer_seconds
         self.leave_seconds = leave_seconds
         self._look_seconds = look_seconds
         self._streams: set[LimitedResponse] = set()
         self._watching = SharedRun(self._watch, background)
+        self._asking = SharedRun(self._ask, background)
 
     def __len__(self) -> int:
         """How many are open."""
@@ -75,6 +88,7 @@ class OpenStreams:
     def add(self, stream: LimitedResponse) -> None:
         """A stream has opened."""
         self._streams.add(stream)
+        stream.ask_at = self._now() + ASK_SECONDS
         if self._is_revoked(stream.principal):
             # Since the request was let in: those who heard of it could not know this stream.
             self._end(stream)
@@ -108,7 +122,34 @@ class OpenStreams:
                     self._end(stream)
                 else:
                     next_end = min(next_end, stream.ends_at)
+            if any(each.ask_at <= now < each.principal.expires_at for each in self._streams):
+                self._asking.start()
             await anyio.sleep(max(0.0, next_end - now))
+
+    async def _ask(self) -> None:
+        """Ask about the tokens for which it is time."""
+        now = self._now()
+        # Of a token that has expired it is known when its stream ends.
+        waiting = [each for each in self._streams if each.ask_at <= now < each.principal.expires_at]
+
+        async def ask() -> None:
+            while waiting:
+                await self._ask_about(waiting.pop())
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(MAX_ASKED, len(waiting))):
+                group.start_soon(ask)
+
+    async def _ask_about(self, stream: LimitedResponse) -> None:
+        try:
+            is_good = self._is_good is None or await self._is_good(stream.sent)
+        except Exception:
+            _logger.exception("The token of an open stream could not be verified again")
+            is_good = True
+        now = self._now()
+        stream.ask_at = now + ASK_SECONDS
+        if not is_good and stream in self._streams and now < stream.principal.expires_at:
+            self._end(stream)
 
 
 class LimitedResponse:
@@ -128,17 +169,21 @@ class LimitedResponse:
         "_streams",
         "_task",
         "_waiting",
+        "ask_at",
         "cancel_at",
         "ends_at",
         "is_ended",
         "principal",
+        "sent",
     )
 
     def __init__(
         self, principal: Principal, exchange: Exchange, *, streams: OpenStreams, ends_at: float
     ) -> None:
         self.principal = principal
+        self.sent = exchange.sent
         self.ends_at = ends_at
+        self.ask_at = math.inf
         self.is_ended = False
         self.cancel_at: float | None = None
         self._streams = streams

@@ -14,7 +14,7 @@ import pytest
 from mcpauth_middleware.background import Background
 from mcpauth_middleware.exchange import Exchange
 from mcpauth_middleware.message import read_message
-from mcpauth_middleware.streams import ANSWER_SECONDS, OpenStreams
+from mcpauth_middleware.streams import ANSWER_SECONDS, MAX_ASKED, OpenStreams
 from tests.middleware.edge_helpers import (
     MODERN,
     NOW,
@@ -28,9 +28,11 @@ from tests.middleware.edge_helpers import (
     served,
 )
 from tests.middleware.test_revocation import Listing, principal
+from tests.middleware.test_tokens_introspection import Introspecting, active, server_with, verifier
 
 if TYPE_CHECKING:
     from mcpauth_middleware.asgi import Event, Receive, Scope, Send
+    from mcpauth_middleware.request_headers import RequestHeaders
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +160,100 @@ async def test_streams_of_a_revoked_grant_end_at_once_and_others_go_on() -> None
         assert wires[0].is_ended
         assert not wires[1].is_ended
         group.cancel_scope.cancel()
+
+
+class Verdict:
+    """Whether a token is still good, and how often that was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer: bool | Exception = True
+
+    async def __call__(self, _sent: RequestHeaders) -> bool:
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_the_token_of_an_open_stream_is_verified_again_every_half_minute() -> None:
+    """No sooner: of a thousand streams, 33 are asked about a second."""
+    verdict = Verdict()
+    subject, wire = Subject(is_good=verdict), Wire()
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(subject.listen, exchange(wire))
+            await anyio.sleep(0.01)
+            for at, asked in ((29.9, 0), (30, 1), (59.9, 1), (60, 2)):
+                subject.clock.time = NOW + at
+                await anyio.sleep(0.12)
+                assert verdict.asked == asked
+            verdict.answer = False
+            subject.clock.time = NOW + 89
+            await anyio.sleep(0.12)
+            assert not subject.left
+            subject.clock.time = NOW + 90
+
+    assert subject.left == ["a http.disconnect"]
+    assert wire.is_ended
+
+
+async def test_a_stream_goes_on_while_nobody_can_tell(caplog: pytest.LogCaptureFixture) -> None:
+    verdict = Verdict()
+    verdict.answer = OSError("away")
+    subject, wire = Subject(is_good=verdict), Wire()
+    async with anyio.create_task_group() as group:
+        group.start_soon(subject.listen, exchange(wire))
+        await anyio.sleep(0.01)
+        subject.clock.time = NOW + 31
+        await anyio.sleep(0.15)
+        assert verdict.asked == 1
+        assert not wire.is_ended
+        group.cancel_scope.cancel()
+    assert "could not be verified again" in caplog.text
+
+
+async def test_the_answer_to_a_call_that_began_in_time_is_not_cut_by_asking_about_its_expired_token() -> None:
+    """It has a minute more, in which its token is no good any longer."""
+    verdict = Verdict()
+    verdict.answer = False
+    subject, wire = Subject(is_good=verdict), Wire()
+    async with anyio.create_task_group() as group:
+        group.start_soon(subject.listen, exchange(wire, "POST", "tools/call"))
+        await anyio.sleep(0.01)
+        subject.clock.time = NOW + 600
+        await anyio.sleep(0.15)
+        assert verdict.asked == 0
+        assert not wire.is_ended
+        group.cancel_scope.cancel()
+
+
+async def test_so_many_streams_are_asked_about_at_a_time() -> None:
+    """The authorization server is not to be asked about all at once."""
+    at_once: list[int] = []
+    all_asked = anyio.Event()
+    running = 0
+
+    async def is_good(_sent: RequestHeaders) -> bool:
+        nonlocal running
+        running += 1
+        at_once.append(running)
+        if len(at_once) == 100:
+            all_asked.set()
+        await anyio.sleep(0.001)
+        running -= 1
+        return True
+
+    subject = Subject(is_good=is_good)
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(subject.listen, exchange(Wire()))
+        await anyio.sleep(0.05)
+        subject.clock.time = NOW + 31
+        with anyio.fail_after(5):
+            await all_asked.wait()
+        group.cancel_scope.cancel()
+    assert max(at_once) == MAX_ASKED
 
 
 async def test_an_application_that_does_not_leave_is_cancelled_and_the_client_is_not_kept_waiting() -> None:
@@ -322,6 +418,31 @@ async def test_over_http_a_listening_client_sees_a_clean_end_when_its_grant_is_r
                 assert await anext(lines) == "data: hello"
                 await anyio.sleep(0.1)
                 listing.revoke(jti="token-1")
+                rest = [line async for line in lines]
+    assert response.status_code == 200
+    assert rest == [""]
+
+
+@pytest.mark.parametrize("own_verifier", [False, True])
+async def test_a_stream_ends_when_introspection_calls_its_token_inactive(own_verifier: bool) -> None:
+    """RFC 7662 §4: also of a server that publishes no list of what was revoked, and of one's own verifier."""
+    clock = Clock()
+    server = Introspecting({"opaque": active()})
+    description = server_with()
+    options: dict[str, Any] = {"verifier": None, "authorization_servers": [description]}
+    if own_verifier:
+        options["verifier"] = verifier(server, clock=clock)
+    middleware = protect(
+        _listening, http_client=client_of(server), now=clock, allowed_hosts=["127.0.0.1:*"], **options
+    )
+    async with served(lambda _: middleware, lifespan="off") as url, httpx2.AsyncClient() as http:
+        headers = {**bearer("opaque"), "Accept": "text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
+        with anyio.fail_after(15):
+            async with http.stream("GET", f"{url}/mcp", headers=headers) as response:
+                lines = response.aiter_lines()
+                assert await anext(lines) == "data: hello"
+                server.known["opaque"] = {"active": False}
+                clock.time += 31
                 rest = [line async for line in lines]
     assert response.status_code == 200
     assert rest == [""]

@@ -360,6 +360,15 @@ async def test_a_token_is_told_only_to_the_server_that_can_have_issued_it() -> N
     assert server.asked == ["opaque", ours]
 
 
+async def test_a_token_that_names_no_issuer_is_asked_about() -> None:
+    """RFC 7662 §1.1: the token is opaque to the resource server, also when it is a JWT."""
+    token = mint(claims(iss=None))
+    server = Introspecting({token: active()})
+    subject = accepted(server)
+    assert subject.asks_about(token)
+    assert (await subject.verify(token)).subject == "user-1"
+
+
 @pytest.mark.parametrize("token", ["v1.abc.def", "a.b", "a.b.c.d.e", "abc=", "..", "~"])
 async def test_an_opaque_token_may_look_like_anything(token: str) -> None:
     """RFC 6750 §2.1: any b64token."""

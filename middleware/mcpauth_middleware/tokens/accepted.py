@@ -49,11 +49,11 @@ class AcceptedTokens:
             jws = read_compact(token)
         except InvalidToken:
             # Whatever is no JWT may be an opaque token of the one server that is asked about those.
-            for asked in self._introspection.values():
-                return await asked.verify(token)
+            for server in self._introspection.values():
+                return await server.verify(token)
             raise
-        if (issuer := self._introspection.get(str(jws.claims.get("iss")))) is not None:
-            return await issuer.verify(token)
+        if (asked := self._asked_about(jws)) is not None:
+            return await asked.verify(token)
         return await self._signed(token, jws)
 
     def asks_about(self, token: str) -> bool:
@@ -61,10 +61,17 @@ class AcceptedTokens:
         if not self._introspection or (self._verified is not None and self._verified.find(token) is not None):
             return False
         try:
-            issuer = str(read_compact(token).claims.get("iss"))
+            asked = self._asked_about(read_compact(token))
         except InvalidToken:
             return any(asked.asks_about(token) for asked in self._introspection.values())
-        return issuer in self._introspection and self._introspection[issuer].asks_about(token)
+        return asked is not None and asked.asks_about(token)
+
+    def _asked_about(self, jws: CompactJws) -> IntrospectionVerifier | None:
+        issuer = jws.claims.get("iss")
+        if issuer is None:
+            # Nobody else takes such a token; for the one server that is asked it need not say anything.
+            return next(iter(self._introspection.values()), None)
+        return self._introspection.get(str(issuer))
 
     async def _signed(self, token: str, jws: CompactJws) -> Principal:
         if self._jwt is None:

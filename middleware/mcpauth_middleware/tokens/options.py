@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
-from mcpauth_middleware.authentication import Authentication
+from mcpauth_middleware.authentication import Authentication, is_still_good
 from mcpauth_middleware.background import Background
 from mcpauth_middleware.options import lifetime, secret, token_exchange, with_method
 from mcpauth_middleware.resource import is_loopback_host
@@ -62,9 +62,14 @@ def authentication(options: TokenOptions) -> Authentication:
     _check(options)
     background = Background()
     lists: dict[str, RevocationList] = {}
-    streams = OpenStreams(background=background, now=options.now, is_revoked=partial(is_revoked, lists))
-    lists.update(_revocation_lists(options, streams, background))
     verifier = _verifier(options, background)
+    streams = OpenStreams(
+        background=background,
+        now=options.now,
+        is_revoked=partial(is_revoked, lists),
+        is_good=partial(is_still_good, verifier),
+    )
+    lists.update(_revocation_lists(options, streams, background))
     return Authentication(
         verifier,
         dpop=_binding(options),
