@@ -1,7 +1,8 @@
-"""What README.md prints runs, and its parts fit together."""
+"""What README.md prints runs, its parts fit together, and the page about the middleware is whole."""
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from mcpauth_middleware import McpAuthMiddleware
 if TYPE_CHECKING:
     import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def printed(language: str, position: int) -> str:
@@ -57,3 +59,10 @@ def test_the_second_server_runs_with_its_policy_file(tmp_path: Path, monkeypatch
     (tmp_path / "policy.toml").write_text(printed("toml", 0))
     # Starlette makes its middleware only then.
     assert run(printed("python", 1))["app"].build_middleware_stack() is not None
+
+
+def test_every_option_of_the_middleware_is_in_its_page() -> None:
+    page = (ROOT / "docs" / "middleware.md").read_text()
+    options = set(inspect.signature(McpAuthMiddleware.__init__).parameters) - {"self", "app", "now"}
+    assert len(options) > 20
+    assert {option for option in options if f"`{option}`" not in page} == set()
