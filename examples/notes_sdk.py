@@ -1,6 +1,7 @@
 """An ordinary server built with the `mcp` SDK, protected by five lines at the end.
 
-uvicorn examples.notes_sdk:app --port 9401
+`scripts/demo` runs it. By itself, `uvicorn examples.notes_sdk:app --port 9401`, it takes tokens of the issuer
+in MCPAUTH_ISSUER for the resource http://127.0.0.1:9401/mcp with the scopes notes:read and notes:write.
 """
 
 from __future__ import annotations

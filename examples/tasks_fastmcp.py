@@ -1,6 +1,7 @@
 """An ordinary FastMCP server, protected by `http_app(middleware=[...])` and a policy file.
 
-uvicorn examples.tasks_fastmcp:app --port 9402
+`scripts/demo` runs it. By itself, `uvicorn examples.tasks_fastmcp:app --port 9402`, it takes tokens of the
+issuer in MCPAUTH_ISSUER for the resource http://127.0.0.1:9402/mcp. Scopes are tasks:read and tasks:write.
 """
 
 from __future__ import annotations
