@@ -21,14 +21,16 @@ SERVER_ONLY = {
     "uvicorn",
     "redis",
     "mcp",
+    "fastmcp",
 }
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
 import mcpauth_middleware
 for module in pkgutil.walk_packages(mcpauth_middleware.__path__, "mcpauth_middleware."):
-    importlib.import_module(module.name)
-    print(module.name)
+    if not module.name.startswith("mcpauth_middleware.integrations.fastmcp."):  # which FastMCP brings along
+        importlib.import_module(module.name)
+        print(module.name)
 print("loaded:", *sorted(name for name in sys.modules if "." not in name))
 """
 

@@ -26,7 +26,7 @@ from mcpauth_middleware.errors import ClientDisconnected, MethodNotAllowed, NotA
 from mcpauth_middleware.exchange import Call, Exchange
 from mcpauth_middleware.forward import without_token
 from mcpauth_middleware.hints import Hints
-from mcpauth_middleware.integrations.fastmcp_servers import FastMcpServers
+from mcpauth_middleware.integrations.fastmcp import FastMcpServers
 from mcpauth_middleware.limits import MemoryLimiter
 from mcpauth_middleware.message import (
     MessageRefused,

@@ -1,7 +1,7 @@
 """What a server asks of itself while it runs a call: tools that use other tools, in the name of the caller.
 
 No message comes for it, so nothing at the edge sees it. A framework that can tell asks here (see
-`integrations.fastmcp_calls`), and what it asks for is judged, counted and recorded like a message.
+`integrations.fastmcp.calls`), and what it asks for is judged, counted and recorded like a message.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WithinCalls:
     def __call__(self, call: Call, exchange: Exchange) -> Within | None:
         """What the server may do within the call; None where nobody would ask."""
         # Whoever asks has loaded this module.
-        if "mcpauth_middleware.integrations.fastmcp_calls" not in sys.modules:
+        if "mcpauth_middleware.integrations.fastmcp.calls" not in sys.modules:
             return None
         if call.message is None or call.intent is None:
             return None

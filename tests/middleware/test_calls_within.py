@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from mcpauth_middleware import McpAuthMiddleware, Policy, RateLimit
-from mcpauth_middleware.integrations.fastmcp_servers import judge_calls_within
+from mcpauth_middleware.integrations.fastmcp import judge_calls_within
 from mcpauth_middleware.replay import replay
 from tests.middleware.edge_helpers import (
     LOOPBACK,
@@ -328,7 +328,7 @@ async def test_a_fastmcp_of_another_version_is_served_and_the_log_says_what_is_n
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of versions before 3 and after 4, modules that are needed are not there."""
-    monkeypatch.setitem(sys.modules, "mcpauth_middleware.integrations.fastmcp_calls", None)
+    monkeypatch.setitem(sys.modules, "mcpauth_middleware.integrations.fastmcp.calls", None)
     server = Server()
     async with server.caller() as caller:
         assert await caller.call("read_file") == "content of a"

@@ -9,11 +9,8 @@ PROGRAM = """
 import asyncio, importlib, pkgutil, sys
 import mcpauth_middleware
 
-for_fastmcp_alone = {
-    f"mcpauth_middleware.integrations.fastmcp_{part}" for part in ("calls", "errors", "mounts", "running")
-}
 for module in pkgutil.walk_packages(mcpauth_middleware.__path__, "mcpauth_middleware."):
-    if module.name not in for_fastmcp_alone:
+    if not module.name.startswith("mcpauth_middleware.integrations.fastmcp."):  # for FastMCP alone
         importlib.import_module(module.name)
 
 from mcpauth_middleware import McpAuthMiddleware, Policy, Principal

@@ -18,9 +18,9 @@ from pydantic_core import to_json
 
 from mcpauth_middleware.catalogue.definition import ToolDefinition
 from mcpauth_middleware.errors import Refused
-from mcpauth_middleware.integrations.fastmcp_errors import error_of, in_background, unknown
-from mcpauth_middleware.integrations.fastmcp_mounts import Asked, mounted_by, passes_on
-from mcpauth_middleware.integrations.fastmcp_running import (
+from mcpauth_middleware.integrations.fastmcp.errors import error_of, in_background, unknown
+from mcpauth_middleware.integrations.fastmcp.mounts import Asked, mounted_by, passes_on
+from mcpauth_middleware.integrations.fastmcp.running import (
     AtWork,
     at_work_on,
     current_call,

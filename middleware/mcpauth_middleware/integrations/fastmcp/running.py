@@ -13,7 +13,7 @@ from mcpauth_middleware.within import WITHIN_KEY, Within
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from mcpauth_middleware.integrations.fastmcp_mounts import Asked
+    from mcpauth_middleware.integrations.fastmcp.mounts import Asked
 
 
 class AtWork(NamedTuple):

@@ -1,6 +1,7 @@
 """The FastMCP servers (3, 4) of an application: each is made to ask before a tool of it uses another one.
 
-FastMCP is used only where the application has loaded it: it is no dependency.
+FastMCP is used only where the application has loaded it: it is no dependency. The modules of this package
+import it, and this one does not.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def judge_calls_within(server: FastMCP[Any]) -> None:
     Raises:
         ImportError: this FastMCP is neither 3 nor 4.
     """
-    from mcpauth_middleware.integrations.fastmcp_calls import AskBeforeUse
+    from mcpauth_middleware.integrations.fastmcp.calls import AskBeforeUse
 
     AskBeforeUse.stand_in(server)
 
