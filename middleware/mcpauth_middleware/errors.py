@@ -178,6 +178,8 @@ class IssuerUnavailable(Unavailable):
 class AuditUnavailable(Unavailable):
     """The intent could not be recorded, so the call must not run."""
 
+    description = "The server cannot do this at the moment"
+
     def __init__(self) -> None:
         super().__init__("audit_failed", retry_after=5)
 

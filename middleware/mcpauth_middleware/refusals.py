@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcpauth_middleware.challenges import Challenges
 from mcpauth_middleware.errors import (
+    AuditUnavailable,
     Denied,
     InsufficientScope,
     InvalidArguments,
@@ -22,7 +23,7 @@ from mcpauth_middleware.errors import (
     Unavailable,
     UseDpopNonce,
 )
-from mcpauth_middleware.message.refusal import MessageRefused
+from mcpauth_middleware.message.refusal import INVALID_PARAMS, MessageRefused
 from mcpauth_middleware.responses import Answer
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
     from mcpauth_middleware.tokens.dpop import DpopMode
 
 METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
 # Codes of our own, outside the ranges that JSON-RPC and MCP reserve.
 INSUFFICIENT_SCOPE = 40300
 RATE_LIMITED = 42900
+UNAVAILABLE = 50300
 
 _NAMED_BY = {"prompts/get": "name", "resources/read": "uri", "resources/subscribe": "uri"}
 
@@ -69,6 +70,8 @@ class Refusals:
                 return _slow_down(refused, message)
             case InvalidArguments() if message is not None:
                 return _invalid_arguments(refused, message)
+            case AuditUnavailable() if message is not None:
+                return _later(refused, message)
             case _:
                 return Answer(refused.status, _oauth_error(refused), self._headers(refused, scheme))
 
@@ -100,7 +103,9 @@ class Refusals:
 def _malformed(refused: MessageRefused) -> Answer:
     """For a body, or headers, that are not one MCP message."""
     error = _error(refused.code, refused.message)
-    return Answer(refused.status, {"jsonrpc": "2.0", "id": refused.id, "error": error})
+    # What is wrong with the parameters may be a model's doing, and must not end its session.
+    is_borne = refused.code == INVALID_PARAMS and refused.id is not None and not refused.modern
+    return Answer(200 if is_borne else refused.status, {"jsonrpc": "2.0", "id": refused.id, "error": error})
 
 
 def _oauth_error(refused: Refused) -> dict[str, Any]:
@@ -142,6 +147,20 @@ def _slow_down(refused: RateLimited, message: Message) -> Answer:
         # The model reads this, and can do as it says.
         return _tool_error(
             message, f"Rate limit reached. Wait {refused.retry_after} seconds, then call the tool again."
+        )
+    return Answer(200, _response(message, error=error))
+
+
+def _later(refused: AuditUnavailable, message: Message) -> Answer:
+    error = _error(UNAVAILABLE, refused.description, {"retryAfterSeconds": refused.retry_after})
+    if message.modern:
+        retry_after = ("Retry-After", str(refused.retry_after))
+        return Answer(refused.status, _response(message, error=error), (retry_after,))
+    if message.kind != "request":
+        return Answer(202)  # an HTTP error would end the session, and nobody reads another one
+    if message.method == "tools/call":
+        return _tool_error(
+            message, f"{refused.description}. Wait {refused.retry_after} seconds, then call the tool again."
         )
     return Answer(200, _response(message, error=error))
 

@@ -45,16 +45,17 @@ async def test_one_round_trip_is_enough_for_any_number_of_scopes(up: Running, cl
 
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_no_refusal_ends_a_clients_session(up: Running, client: str) -> None:
-    """A denied tool, a rate limit and a step-up on the way: the next call works, and the model reads why."""
-    tools = ("limited", "limited", "read_file", "drop_everything", "read_file", "needs_1", "read_file")
+    """A denied tool, a rate limit, a step-up and no name at all: the next call works, and the model reads why."""
+    tools = ("limited", "limited", "read_file", "drop_everything", "read_file", "needs_1", "", "read_file")
     walked = await calls(client, up, *tools)
 
     answers = walked.called()
     assert [each["called"] for each in answers] == list(tools)
-    for at in (0, 2, 4, 5, 6):
+    for at in (0, 2, 4, 5, 7):
         assert answers[at].get("failed") is False, answers[at]
     # An HTTP error is a JSON-RPC error for the later generation, and the end of the session for the earlier.
     limited = answers[1].get("text", "") + answers[1].get("raised", "")
     assert "Rate limit reached" in limited
     assert "Unknown tool: drop_everything" in answers[3].get("text", "") + answers[3].get("raised", "")
+    assert "non-empty string" in answers[6].get("text", "") + answers[6].get("raised", "")
     assert "drop_everything" not in {ran["name"] for ran in up.ran()}

@@ -188,7 +188,7 @@ async def test_what_cannot_be_recorded_is_not_done() -> None:
     async with server.caller() as caller:
         answer = await caller.call("use", tool="read_file", arguments={})
 
-    assert answer == "error: The request cannot be authorized at the moment"
+    assert answer == "error: The server cannot do this at the moment"
     assert server.ran == []
 
 

@@ -143,6 +143,89 @@ async def test_answers_of_the_client_pass(revision: str) -> None:
     assert server.app.bodies == [body]
 
 
+# Parameters that name nothing
+
+NAMELESS: list[tuple[str, dict[str, Any], str]] = [
+    ("tools/call", {"name": ""}, "params.name must be a non-empty string"),
+    ("tools/call", {"name": "read_file", "arguments": []}, "params.arguments must be an object"),
+    ("prompts/get", {"name": "a\nb"}, "params.name holds a control character"),
+    ("resources/read", {"uri": "demo://a/../b"}, "params.uri "),
+]
+
+
+@pytest.mark.parametrize(("method", "params", "said"), NAMELESS)
+@pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS)
+async def test_an_older_client_keeps_its_session_when_a_model_names_what_cannot_be(
+    revision: str, method: str, params: dict[str, Any], said: str
+) -> None:
+    """JSON-RPC 2.0 §5.1 -32602, as such a server itself says it: an HTTP error would end the session."""
+    server = Server()
+
+    response = await server.post(method, params, revision=revision)
+
+    assert response.status_code == 200
+    assert response.json()["id"] == 1
+    assert response.json()["error"]["code"] == -32602
+    assert response.json()["error"]["message"].startswith(said)
+    server.assert_nothing_ran()
+
+
+async def test_a_later_client_hears_of_wrong_parameters_by_http_400() -> None:
+    """MCP 2026-07-28, "Streamable HTTP": -32602 comes with it."""
+    server = Server()
+
+    response = await server.post("completion/complete", {"ref": {"type": "ref/tool"}}, revision=MODERN)
+
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == -32602
+    server.assert_nothing_ran()
+
+
+# What cannot be recorded
+
+
+@pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS)
+async def test_a_journal_that_is_full_does_not_end_an_older_clients_session(revision: str) -> None:
+    """An HTTP error would; the model reads that it may try again, and nothing ran."""
+    server = Server()
+    server.journal.broken = True
+
+    called = await server.post("tools/call", {"name": "read_file"}, revision=revision)
+    got = await server.post("prompts/get", {"name": "greet"}, revision=revision)
+    notified = await server.post("notifications/cancelled", {"requestId": 1}, revision=revision, id=None)
+
+    assert (called.status_code, got.status_code, notified.status_code) == (200, 200, 202)
+    assert called.json()["result"] == {
+        "content": [
+            {
+                "type": "text",
+                "text": "The server cannot do this at the moment. Wait 5 seconds, then call the tool again.",
+            }
+        ],
+        "isError": True,
+    }
+    assert got.json()["error"] == {
+        "code": 50300,
+        "message": "The server cannot do this at the moment",
+        "data": {"retryAfterSeconds": 5},
+    }
+    assert not server.app.scopes
+
+
+async def test_a_later_client_reads_from_the_503_when_to_try_again() -> None:
+    """RFC 9110 §15.6.4; the body is the JSON-RPC error that clients show."""
+    server = Server()
+    server.journal.broken = True
+
+    response = await server.post("tools/call", {"name": "read_file"}, revision=MODERN)
+
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "5"
+    assert response.json()["id"] == 1
+    assert response.json()["error"]["data"] == {"retryAfterSeconds": 5}
+    assert not server.app.scopes
+
+
 # Step-up
 
 

@@ -31,3 +31,5 @@ class MessageRefused(Exception):
         self.code = code
         self.message = message
         self.id = id
+        self.modern = True
+        """Whether its client is of the stateless era, or unknown."""

@@ -117,7 +117,7 @@ def message_of(envelope: Mapping[str, Any], single: Mapping[str, str], version: 
     try:
         return _read(envelope, message_id, single, version)
     except MessageRefused as refused:
-        refused.id = message_id
+        refused.id, refused.modern = message_id, is_modern(version)
         raise
 
 
