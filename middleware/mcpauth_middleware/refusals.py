@@ -24,6 +24,7 @@ from mcpauth_middleware.errors import (
     UseDpopNonce,
 )
 from mcpauth_middleware.message.refusal import INVALID_PARAMS, MessageRefused
+from mcpauth_middleware.message.target import Target
 from mcpauth_middleware.responses import Answer
 
 if TYPE_CHECKING:
@@ -119,10 +120,12 @@ def _unknown(message: Message) -> Answer:
         return Answer(202)  # nobody waits for the answer to a notification
     if message.method == "tools/call":
         return _tool_error(message, f"Unknown tool: {message.params['name']}")
-    kind = message.targets[0].kind if message.targets else "method"
-    if kind == "method":
+    target = message.targets[0] if message.targets else None
+    if target is None or target == Target("method", message.method or ""):
         error = _error(METHOD_NOT_FOUND, "Method not found", message.method)
         return Answer(404 if message.modern else 200, _response(message, error=error))
+    # The one method that is asked for by another: `tasks/get`, by a subscription.
+    kind = "task" if target.kind == "method" else target.kind
     # Named only when the message itself names just the one: which of several is hidden is not told.
     name = message.params.get(_NAMED_BY.get(message.method or "", ""))
     error = _error(

@@ -45,7 +45,7 @@ async def test_one_round_trip_is_enough_for_any_number_of_scopes(up: Running, cl
 
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_no_refusal_ends_a_clients_session(up: Running, client: str) -> None:
-    """A denied tool, a rate limit, a step-up and no name at all: the next call works, and the model reads why."""
+    """A denied tool, a limit, a step-up and no name at all: the next call works, and the model reads why."""
     tools = ("limited", "limited", "read_file", "drop_everything", "read_file", "needs_1", "", "read_file")
     walked = await calls(client, up, *tools)
 

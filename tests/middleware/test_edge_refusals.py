@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcpauth_middleware import MemoryLimiter, RateLimit
+from mcpauth_middleware import MemoryLimiter, Policy, RateLimit
 from tests.middleware.edge_helpers import (
     HANDSHAKE_REVISIONS,
     METADATA_URL,
@@ -116,6 +116,22 @@ async def test_a_method_that_no_rule_allows_is_not_found(revision: str, method: 
     error = {"code": -32601, "message": "Method not found", "data": method}
     assert response.json() == {"jsonrpc": "2.0", "id": 1, "error": error}
     server.assert_nothing_ran()
+
+
+async def test_nobody_listens_to_tasks_whom_no_rule_lets_ask_for_them() -> None:
+    """SEP-2663: what is pushed is what `tasks/get` gives, and that needs a rule about the method."""
+    server, wanted = Server(), {"notifications": {"toolsListChanged": True, "taskIds": ["another's"]}}
+
+    response = await server.post("subscriptions/listen", wanted, revision=MODERN)
+
+    assert response.status_code == 400
+    assert response.json()["error"] == {"code": -32602, "message": "Unknown task"}
+    server.assert_nothing_ran()
+
+    rule = '[[rules]]\nid = "tasks"\nallow = { methods = ["tasks/*"] }'
+    open_server = Server(policy=Policy.from_toml(f"version = 1\n{rule}"))
+    assert (await open_server.post("subscriptions/listen", wanted, revision=MODERN)).status_code == 200
+    assert len(open_server.app.scopes) == 1
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcpauth_middleware.message import Target, read_message
+from mcpauth_middleware.message import MessageRefused, Target, read_message
 from tests.middleware.gate_helpers import (
     JSON_TYPE,
     META_CLIENT,
@@ -147,6 +147,19 @@ def test_a_completion_reaches_for_what_its_reference_names() -> None:
 def test_listening_for_list_changes_reaches_for_no_resource(wanted: dict[str, Any]) -> None:
     """MCP 2026-07-28: `subscriptions/listen`."""
     assert read("subscriptions/listen", {"notifications": wanted}, version=MODERN).targets == ()
+
+
+@pytest.mark.parametrize("ids", [["one"], [], "one", {"one": True}])
+def test_listening_to_tasks_reaches_for_what_asking_for_them_does(ids: object) -> None:
+    """SEP-2663: a notification holds the whole task, its result included."""
+    wanted = {"notifications": {"taskIds": ids, "resourceSubscriptions": ["file:///a"]}}
+    assert read("subscriptions/listen", wanted, version=MODERN).targets == (
+        Target("resource", "file:///a"),
+        Target("method", "tasks/get"),
+    )
+    for spelling in ("task_ids", "TaskIds"):
+        with pytest.raises(MessageRefused, match="another spelling"):
+            read("subscriptions/listen", {"notifications": {spelling: ids}}, version=MODERN)
 
 
 @pytest.mark.parametrize(

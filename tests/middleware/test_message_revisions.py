@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from mcp_types import methods as sdk
 
-from mcpauth_middleware.message import Target
+from mcpauth_middleware.message import MessageRefused, Target
+from mcpauth_middleware.message.request import Message, read_message
 from mcpauth_middleware.message.revisions import METHODS, targets_of
-from tests.middleware.gate_helpers import REVISIONS, read
+from tests.middleware.gate_helpers import MODERN, REVISIONS, body, headers, modern_params, read
 
 PARAMS: dict[str, dict[str, Any]] = {
     "tools/call": {"name": "search"},
@@ -60,6 +61,21 @@ def test_every_request_of_every_revision_reaches_for_what_the_specification_says
     assert message.targets == expected
     assert message.lists == LISTS.get(method)
     assert message.modern == (version == "2026-07-28")
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_a_task_of_the_extension_is_named_in_the_header_as_in_the_body(method: str) -> None:
+    """SEP-2663, "Routing Headers": `Mcp-Name` is the `taskId`, by which others on the way route."""
+
+    def sent(**more: str) -> Message:
+        params = modern_params({"taskId": "mine"})
+        return read_message(body(method, params), headers(MODERN, mcp_method=method, **more))
+
+    assert sent(mcp_name="mine").targets == (Target("method", method),)
+    for lie in ({"mcp_name": "another's"}, {}):
+        with pytest.raises(MessageRefused) as refused:
+            sent(**lie)
+        assert refused.value.code == -32020
 
 
 @pytest.mark.parametrize("version", REVISIONS)

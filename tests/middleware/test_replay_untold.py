@@ -11,7 +11,8 @@ from mcpauth_middleware.audit.description import Description
 from mcpauth_middleware.audit.event import intent
 from mcpauth_middleware.policy import ClientMatch, Context
 from mcpauth_middleware.replay import replay
-from tests.middleware.gate_helpers import call
+from tests.middleware.gate_helpers import MODERN, call
+from tests.middleware.gate_helpers import read as ask
 from tests.middleware.policy_helpers import allow, deny, policy, someone
 from tests.middleware.replay_helpers import event, read
 
@@ -182,6 +183,21 @@ def test_the_policy_that_decided_need_not_decide_again() -> None:
     )
     assert [one.change for one in replay(rules, journal)] == ["same", "same"]
     assert not journal.incomplete
+
+
+def test_a_subscription_to_tasks_is_not_one_to_nothing() -> None:
+    """The journal tells that there was a target, and not that `tasks/get` decides about it."""
+    message, was = (
+        ask("subscriptions/listen", {"notifications": {"taskIds": ["1"]}}, version=MODERN),
+        policy(),
+    )
+    decision = was.decide(message, someone(), Context(now=1.0))
+    assert decision.effect == "deny"
+
+    told = intent(message, someone(), decision, None, describe=Description(None, policy=was))
+    journal = read([{**told, "ts": "1970-01-01T00:00:01Z"}])
+    assert not list(replay(policy(allow()), journal))
+    assert [missing for _, missing in journal.incomplete] == ["every name in full"]
 
 
 def test_a_subscription_to_nothing_is_about_nothing() -> None:

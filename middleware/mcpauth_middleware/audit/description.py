@@ -112,7 +112,7 @@ def asked(message: Message) -> str:
     is_short = target is None or len(target.name) <= LONGEST_REMEMBERED
     tell = _asked if is_short else _asked.__wrapped__
     told = tell(message.method, message.protocol_version, target, message.client)
-    if len(targets) > 1:
+    if len(targets) > 1 or (target is not None and target.kind == "method" and target.name != message.method):
         told += _several(targets)
     if number is None:
         return f"{told}}}"

@@ -27,6 +27,7 @@ HANDSHAKE_REVISIONS: Final = frozenset({"2024-11-05", MARCH_2025, JUNE_2025, NOV
 REVISIONS: Final = (MARCH_2025, JUNE_2025, NOVEMBER_2025, JULY_2026)
 _HANDSHAKE: Final = (MARCH_2025, JUNE_2025, NOVEMBER_2025)
 
+Mirrored = Literal["name", "uri", "taskId"]
 TargetsOf = Callable[[Mapping[str, Any]], tuple[Target, ...]]
 
 
@@ -38,8 +39,8 @@ class Method:
     revisions: tuple[str, ...]
     targets: TargetsOf | None = targets.no_target
     lists: ListKind | None = None
-    # The parameter that `Mcp-Name` repeats (2026-07-28, "Standard Request Headers").
-    mirrored: Literal["name", "uri"] | None = None
+    # The parameter that `Mcp-Name` repeats (2026-07-28, "Standard Request Headers"; of tasks, SEP-2663).
+    mirrored: Mirrored | None = None
 
 
 def _request(
@@ -47,7 +48,7 @@ def _request(
     targets_of: TargetsOf | None = targets.no_target,
     *,
     lists: ListKind | None = None,
-    mirrored: Literal["name", "uri"] | None = None,
+    mirrored: Mirrored | None = None,
 ) -> Method:
     return Method("request", revisions, targets_of, lists, mirrored)
 
@@ -82,11 +83,14 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "completion/complete": _request(REVISIONS, targets.completion),
         "logging/setLevel": _request(_HANDSHAKE),
         # Tasks name neither the tool nor whose task it is: only a rule about the method can let them through.
-        "tasks/get": _request((NOVEMBER_2025,), None),
+        # In 2026-07-28 they are an extension (SEP-2663), which has `tasks/update` in place of two others.
+        "tasks/get": _request((NOVEMBER_2025, JULY_2026), None, mirrored="taskId"),
         "tasks/result": _request((NOVEMBER_2025,), None),
-        "tasks/cancel": _request((NOVEMBER_2025,), None),
+        "tasks/cancel": _request((NOVEMBER_2025, JULY_2026), None, mirrored="taskId"),
         "tasks/list": _request((NOVEMBER_2025,), None),
+        "tasks/update": _request((JULY_2026,), None, mirrored="taskId"),
         "notifications/tasks/status": _notification((NOVEMBER_2025,), None),
+        "notifications/tasks": _notification((JULY_2026,), None),
         # What the client exposes, and what only a server sends
         "notifications/roots/list_changed": _notification(_HANDSHAKE),
         "roots/list": _request(REVISIONS, None),

@@ -21,7 +21,8 @@ MAX_SUBSCRIBED_LENGTH = 256 * 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REF = Lookalikes(["type", "name", "uri"])
-_SUBSCRIPTION_FILTER = Lookalikes(["resourceSubscriptions"])
+_SUBSCRIPTION_FILTER = Lookalikes(["resourceSubscriptions", "taskIds"])
+_TASKS = Target("method", "tasks/get")
 
 Params = Mapping[str, Any]
 
@@ -60,12 +61,17 @@ def completion(params: Params) -> tuple[Target, ...]:
 
 
 def subscriptions(params: Params) -> tuple[Target, ...]:
-    """`params.notifications.resourceSubscriptions` holds resources; the rest announces list changes."""
+    """`params.notifications.resourceSubscriptions` holds resources; `taskIds` asks for what `tasks/get` does.
+
+    The rest announces list changes.
+    """
     wanted = _object(params.get("notifications"), "params.notifications")
     _SUBSCRIPTION_FILTER.refuse(wanted)
+    # SEP-2663: each notification of a task holds all that is known of it, its result included.
+    tasks = () if wanted.get("taskIds") is None else (_TASKS,)
     uris = wanted.get("resourceSubscriptions")
     if uris is None:
-        return ()
+        return tasks
     if not isinstance(uris, list):
         raise MessageRefused(INVALID_PARAMS, "params.notifications.resourceSubscriptions must be an array")
     uris = cast("list[object]", uris)
@@ -76,7 +82,8 @@ def subscriptions(params: Params) -> tuple[Target, ...]:
             INVALID_PARAMS, f"more than {MAX_SUBSCRIBED_LENGTH} characters of subscriptions in one request"
         )
     where = "an entry of params.notifications.resourceSubscriptions"
-    return tuple(Target("resource", uri) for uri in dict.fromkeys(_uri(uri, where) for uri in uris))
+    names = dict.fromkeys(_uri(uri, where) for uri in uris)
+    return (*(Target("resource", name) for name in names), *tasks)
 
 
 def _object(value: object, where: str) -> Mapping[str, Any]:

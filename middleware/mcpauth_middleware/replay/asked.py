@@ -107,7 +107,7 @@ def _names(mcp: Members, targets_of: TargetsOf) -> tuple[str, ...] | None:
     if names is None:
         return ()
     count = mcp.number("targets")
-    if count < 2:
+    if count < 1 or (names and count < 2):
         mcp.refuse("targets", "2 or more")
     return tuple(_possible(mcp, "names", name) for name in names) if count == len(names) else None
 
