@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from tests.middleware.edge_helpers import HANDSHAKE_REVISIONS, MODERN, bearer, message, protect
+from tests.middleware.work import counted
 
 if TYPE_CHECKING:
-    from mcpauth_middleware.asgi import Event, Receive, Scope, Send
+    from mcpauth_middleware.asgi import ASGIApp, Event, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +91,59 @@ async def test_a_hundred_megabytes_pass_as_they_come(form: Form, revision: str) 
     assert size >= CHUNKS * len(CHUNK)
     # One event of a revision with sessions is held up to the limit, and copied once to be looked at.
     assert peak < (8 * MB if form == "many events" or revision == MODERN else 3 * LIMIT + 8 * MB)
+
+
+STREAM_REVISION = [(b"mcp-protocol-version", HANDSHAKE_REVISIONS[-1].encode())]
+
+
+class Listening:
+    """A client that opens a stream (GET) and stays."""
+
+    def __init__(self) -> None:
+        self.first, self.over = anyio.Event(), anyio.Event()
+
+    async def open(self, guarded: ASGIApp) -> None:
+        token = [(name.lower().encode(), value.encode()) for name, value in bearer().items()]
+        headers = [(b"host", b"rs.example"), *token, *STREAM_REVISION]
+        await guarded(
+            {"type": "http", "method": "GET", "path": "/mcp", "headers": headers}, self._receive, self._send
+        )
+
+    async def _receive(self) -> Event:
+        await self.over.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, event: Event) -> None:
+        if event.get("body"):
+            self.first.set()
+
+
+async def _stays(_scope: Scope, receive: Receive, send: Send) -> None:
+    kind = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": kind})
+    await send({"type": "http.response.body", "body": b"data: first\n\n", "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_the_first_byte_of_a_stream_costs_the_same_with_a_thousand_others_open() -> None:
+    """In function calls, so that the machine does not matter: what is open is not looked through."""
+    guarded, streams = protect(_stays), list[Listening]()
+    costs: list[int] = []
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            for others in (10, 1000):
+                while len(streams) < others:
+                    streams.append(Listening())
+                    group.start_soon(streams[-1].open, guarded)
+                    await streams[-1].first.wait()
+                streams.append(Listening())
+                with counted() as count:
+                    group.start_soon(streams[-1].open, guarded)
+                    await streams[-1].first.wait()
+                    costs.append(count())
+            for stream in streams:
+                stream.over.set()
+    assert costs[0] > 50, "the stream was opened while it was counted"
+    assert costs[1] < costs[0] * 1.2, costs

@@ -51,10 +51,13 @@ async def works(up: Running) -> None:
     assert {ran["name"] for ran in up.ran()} == {"read_file"}
 
 
+@pytest.mark.parametrize("name", ["mcp-1.30", "fastmcp-3"])
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian"])
-async def test_it_works_under_each_asgi_server(issuer: LocalIssuer, tmp_path: Path, server: str) -> None:
+async def test_it_works_under_each_asgi_server(
+    issuer: LocalIssuer, tmp_path: Path, server: str, name: str
+) -> None:
     """The same application, and the same answers."""
-    with running(STACKS["mcp-1.30"], issuer, tmp_path, server=server) as up:
+    with running(STACKS[name], issuer, tmp_path, server=server) as up:
         await works(up)
 
 
