@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.middleware.edge_helpers import RecordingApp, bearer, client_of, message, post, protect
+from tests.middleware.edge_helpers import Journal, RecordingApp, bearer, client_of, message, post, protect
 
 if TYPE_CHECKING:
     from mcpauth_middleware.asgi import Receive, Scope, Send
@@ -45,6 +45,20 @@ async def test_only_the_resources_own_host_is_answered_for(host: str, status: in
 
     assert response.status_code == status
     assert len(app.scopes) == (status == 200)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT"])
+async def test_another_host_is_not_answered_for_on_any_method(method: str) -> None:
+    """A page that had its name rebound to this address is of the same origin, so no preflight is asked."""
+    app, journal = RecordingApp(), Journal()
+    headers = {**bearer(), **PREFLIGHT, "Host": "evil.example", "Origin": "https://evil.example"}
+
+    response = await client_of(protect(app, audit=journal)).request(method, "/mcp", headers=headers)
+
+    assert response.status_code == 421
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert not app.scopes
+    assert [event["reason"] for event in journal.events] == ["host"]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +129,7 @@ async def test_a_host_must_be_there_once(count: int) -> None:
     assert not app.scopes
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize(
     "origin",
     [

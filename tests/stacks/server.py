@@ -198,6 +198,11 @@ def add_everything(mcp: McpServer, recorder: Recorder) -> None:
         recorder.ran("resource", "demo://files/secret/a")
         return "secret"
 
+    @mcp.resource("demo://files/secret/{name}/text")
+    def one_secret_of_many(name: str) -> str:
+        recorder.ran("resource", f"demo://files/secret/{name}/text")
+        return name
+
     @mcp.resource("demo://files/public/{name}/text")
     def one_of_many(name: str) -> str:
         recorder.ran("resource", f"demo://files/public/{name}/text")

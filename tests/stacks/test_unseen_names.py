@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.middleware.edge_helpers import rpc
 from tests.stacks.stacks import ERAS, Era
+from tests.stacks.test_asgi_servers import LISTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,3 +57,28 @@ async def test_nobody_can_tell_what_is_denied_from_what_is_not_there(
 
 OF_EACH = ("date", "content-length")
 """Headers that differ from answer to answer."""
+
+
+LISTS = {
+    "tools/list": ("tools", "name", LISTED),
+    "prompts/list": ("prompts", "name", {"greet"}),
+    "resources/list": ("resources", "uri", {"demo://files/public/a"}),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate", {"demo://files/public/{name}/text"}),
+}
+"""A method, what it lists, the member that names, and which of these the policy allows."""
+
+
+@pytest.mark.parametrize("method", LISTS)
+@pytest.mark.parametrize(("name", "era"), ERAS)
+async def test_every_kind_of_list_shows_what_may_be_used(
+    start: Callable[[str], Running], name: str, era: Era, method: str
+) -> None:
+    """As JSON or SSE, whichever the stack sends; and for no shared cache (2026-07-28, `CacheableResult`)."""
+    up = start(name)
+    kind, member, shown = LISTS[method]
+    async with up.client() as client:
+        headers = {**up.bearer(), **await up.session(client, era, up.bearer())}
+        result = rpc(await up.post(client, era, method, headers=headers))["result"]
+
+    assert {entry[member] for entry in result[kind]} == shown
+    assert result.get("cacheScope") == ("private" if era == "stateless" else None)
