@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = {"mcp-2": ".venv", "fastmcp": ".venv", "mcp-1.30": ".venv-mcp1"}
+CLIENTS = {"mcp-2": ".venv", "fastmcp-4": ".venv", "mcp-1.30": ".venv-mcp1", "fastmcp-3": ".venv-mcp1"}
 
 
 @pytest.fixture(scope="module", params=["mcp-2", "mcp-1.30"])

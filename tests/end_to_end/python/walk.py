@@ -1,6 +1,6 @@
 """A Python MCP client signs in, calls one tool after the other, and says on stdout what it sees.
 
-    python -m tests.end_to_end.python.walk mcp-2|mcp-1.30|fastmcp URL TOOL...
+    python -m tests.end_to_end.python.walk mcp-2|mcp-1.30|fastmcp-4|fastmcp-3 URL TOOL...
 
 Each line it prints is JSON. After {"open": URL} it waits for one line on stdin: where the browser was sent
 back to. Everything about authorization is done by the client library itself. It runs in the library's
@@ -136,7 +136,7 @@ async def fastmcp(url: str) -> AsyncGenerator[Callable[[str], Awaitable[Any]]]:
         yield lambda tool: client.call_tool(tool, {}, raise_on_error=False)
 
 
-CLIENTS = {"mcp-2": sdk_2, "mcp-1.30": sdk_1, "fastmcp": fastmcp}
+CLIENTS = {"mcp-2": sdk_2, "mcp-1.30": sdk_1, "fastmcp-4": fastmcp, "fastmcp-3": fastmcp}
 
 
 async def main(kind: str, url: str, *tools: str) -> None:
