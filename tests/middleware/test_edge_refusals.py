@@ -186,6 +186,45 @@ async def test_an_older_client_keeps_its_session_when_a_model_names_what_cannot_
     server.assert_nothing_ran()
 
 
+DEEP = "[" * 64 + "]" * 64
+
+
+@pytest.mark.parametrize("value", ["9" * 101, "1e400", "1." + "0" * 100, DEEP])
+@pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS)
+async def test_an_older_client_keeps_its_session_when_a_model_gives_more_than_is_read(
+    revision: str, value: str
+) -> None:
+    """RFC 8259 §6, §9: it is JSON, which a client's library writes; the answer must find its request."""
+    server = Server()
+    headers, body = message(
+        "tools/call", {"name": "read_file", "arguments": {"n": 7.5}}, revision=revision, id="a"
+    )
+
+    response = await server.client.post(
+        "/mcp", headers={**headers, **bearer()}, content=body.replace(b"7.5", value.encode())
+    )
+
+    assert response.status_code == 200
+    assert response.json()["id"] == "a"
+    assert response.json()["error"]["code"] == -32602
+    server.assert_nothing_ran()
+
+
+@pytest.mark.parametrize("id_", ["9" * 101, "1e400", "7.5", "true", "null", "[1]", '"' + "x" * 257 + '"'])
+async def test_what_is_no_id_is_not_answered_as_one(id_: str) -> None:
+    """JSON-RPC 2.0 §5: null, when the id could not be read; then nobody waits for a 200."""
+    server = Server()
+    headers, body = message("tools/call", {"name": "read_file"}, revision=HANDSHAKE_REVISIONS[-1], id="a")
+    out_of_bounds = body.replace(b'"id": "a"', b'"x": 1e400, "id": ' + id_.encode())
+    assert out_of_bounds != body
+
+    response = await server.client.post("/mcp", headers={**headers, **bearer()}, content=out_of_bounds)
+
+    assert response.status_code == 400
+    assert response.json()["id"] is None
+    server.assert_nothing_ran()
+
+
 async def test_a_later_client_hears_of_wrong_parameters_by_http_400() -> None:
     """MCP 2026-07-28, "Streamable HTTP": -32602 comes with it."""
     server = Server()

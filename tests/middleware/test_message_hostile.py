@@ -35,8 +35,11 @@ ENVELOPES = {
         PARSE,
     ),
     "NaN in the arguments": (b"{" + CALL[:-1] + b',"arguments":{"limit":NaN}}}', PARSE),
-    "a huge number": (b"{" + CALL[:-1] + b',"arguments":{"limit":1e400}}}', PARSE),
-    "a deep argument": (b"{" + CALL[:-1] + b',"arguments":' + b'{"a":' * 70 + b"1" + b"}" * 71 + b"}", PARSE),
+    "a huge number": (b"{" + CALL[:-1] + b',"arguments":{"limit":1e400}}}', PARAMS),
+    "a deep argument": (
+        b"{" + CALL[:-1] + b',"arguments":' + b'{"a":' * 70 + b"1" + b"}" * 71 + b"}",
+        PARAMS,
+    ),
     "a lone surrogate": (
         rb'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\ud800"}}',
         PARSE,

@@ -86,7 +86,11 @@ def read_with(body: bytes, single: Mapping[str, str]) -> Message:
     """
     version = protocol_version(single)
     require_plain_json(single)
-    value = parse_body(body)
+    try:
+        value = parse_body(body)
+    except MessageRefused as refused:
+        refused.modern = is_modern(version)
+        raise
     if not _is_object(value):
         raise MessageRefused(INVALID_REQUEST, "the body must be a single JSON-RPC message, not a batch")
     return message_of(value, single, version)
@@ -100,6 +104,12 @@ def parse_body(body: bytes) -> object:
     """
     try:
         return strict_json.parse(body)
+    except strict_json.OutOfBoundsError as error:
+        # Told to whoever asked for it, be it a model: its client has written what JSON allows.
+        answered = strict_json.member_of_refused(body, "id")
+        raise MessageRefused(
+            INVALID_PARAMS, f"the body is refused: {error}", id=answered if _is_id(answered) else None
+        ) from None
     except strict_json.StrictJsonError as error:
         raise MessageRefused(PARSE_ERROR, f"the body is refused: {error}") from None
 
@@ -132,8 +142,7 @@ def check_stream_request(headers: Headers) -> str:
 
 def _id(envelope: Mapping[str, Any]) -> str | int | None:
     value: object = envelope.get("id")
-    # Exactly: `bool` is a subclass of `int`.
-    if type(value) is int or (type(value) is str and len(value) <= MAX_ID_LENGTH):
+    if _is_id(value):
         return value
     # JSON-RPC §5: an error about a message whose id was not readable has the id null.
     if value is None and ("id" not in envelope or "error" in envelope):
@@ -141,6 +150,11 @@ def _id(envelope: Mapping[str, Any]) -> str | int | None:
     raise MessageRefused(
         INVALID_REQUEST, f"id must be an integer or a string of at most {MAX_ID_LENGTH} characters"
     )
+
+
+def _is_id(value: object) -> TypeGuard[str | int]:
+    # Exactly: `bool` is a subclass of `int`.
+    return type(value) is int or (type(value) is str and len(value) <= MAX_ID_LENGTH)
 
 
 def _read(

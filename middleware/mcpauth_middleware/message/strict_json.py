@@ -13,7 +13,7 @@ import math
 import re
 from array import array
 from itertools import accumulate
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 MAX_DEPTH = 64
 # Room for a 256-bit integer; far below what makes int() and str() slow.
@@ -28,6 +28,10 @@ _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[{]}")))
 
 class StrictJsonError(ValueError):
     """The bytes are not JSON, or not JSON with a single reading. The text holds nothing of the input."""
+
+
+class OutOfBoundsError(StrictJsonError):
+    """They are JSON, with a number or a depth that nobody reads alike: a client's library may write it."""
 
 
 def parse(document: bytes) -> object:
@@ -59,6 +63,18 @@ def parse(document: bytes) -> object:
     return value
 
 
+def member_of_refused(document: bytes, name: str) -> object:
+    """A member of an object that is out of bounds, where it is no number out of bounds itself; else None.
+
+    Nothing may be decided by it: it is the last of those with its name.
+    """
+    try:
+        value: object = _LENIENT_DECODER.decode(document.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) == len(pairs):
@@ -68,16 +84,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(literal: str) -> int:
     if len(literal) > MAX_NUMBER_LENGTH:
-        raise StrictJsonError("a number is too long")
+        raise OutOfBoundsError("a number is too long")
     return int(literal)
+
+
+def _integer_if_short(literal: str) -> int | None:
+    return int(literal) if len(literal) <= MAX_NUMBER_LENGTH else None
+
+
+def _no_value(_literal: str) -> None:
+    return None
 
 
 def _real(literal: str) -> float:
     if len(literal) > MAX_NUMBER_LENGTH:
-        raise StrictJsonError("a number is too long")
+        raise OutOfBoundsError("a number is too long")
     number = float(literal)
     if math.isinf(number):
-        raise StrictJsonError("a number is too large")
+        raise OutOfBoundsError("a number is too large")
     return number
 
 
@@ -89,7 +113,7 @@ def _refuse_depth(document: bytes) -> None:
     # Only for valid JSON, where every string ends: on anything else the pattern could take quadratic time.
     steps = array("b", _STRING.sub(b"", document).translate(_STEPS, _NOT_BRACKETS))
     if max(accumulate(steps), default=0) > MAX_DEPTH:
-        raise StrictJsonError(f"nested deeper than {MAX_DEPTH} levels")
+        raise OutOfBoundsError(f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_lone_surrogates(text: str, value: object) -> None:
@@ -104,3 +128,4 @@ def _refuse_lone_surrogates(text: str, value: object) -> None:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
 )
+_LENIENT_DECODER = json.JSONDecoder(parse_int=_integer_if_short, parse_float=_no_value)
