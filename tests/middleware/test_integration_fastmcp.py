@@ -20,7 +20,6 @@ from mcpauth_middleware import McpAuthMiddleware, Policy, Principal, current_pri
 from tests.middleware.edge_helpers import (
     LOOPBACK,
     LOOPBACK_RESOURCE,
-    MODERN,
     NOW,
     REVISIONS,
     bearer,
@@ -175,15 +174,28 @@ async def test_a_stateless_server_works_alike() -> None:
     assert server.ran == ["read_file"] * len(REVISIONS)
 
 
-async def test_a_denied_prompt_answers_as_fastmcp_does_for_an_unknown_one() -> None:
-    """-32602, with HTTP 400 in the later era."""
-    for revision in REVISIONS:
-        async with Server().client() as client:
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize(
+    ("method", "name", "kind"),
+    [("tools/call", "nope", "tools"), ("prompts/get", "nope", "prompts")],
+)
+async def test_what_is_denied_answers_as_fastmcp_does_for_what_it_has_not_but_for_quotes(
+    revision: str, method: str, name: str, kind: str
+) -> None:
+    """An error result, or -32602, with HTTP 400 in the later era; FastMCP itself is asked."""
+    everything = f'version = 1\n[[rules]]\nid = "all"\nallow = {{ {kind} = ["*"] }}'
+    answers: list[tuple[int, dict[str, Any]]] = []
+    for policy in (Policy.from_toml(everything), None):
+        async with Server(policy).client() as client:
             session = await open_session(client, revision, bearer(**AUD))
             headers = {**bearer(**AUD), **session}
-            response = await post(client, "prompts/get", {"name": "nope"}, revision=revision, headers=headers)
-        assert response.status_code == (400 if revision == MODERN else 200)
-        assert rpc(response)["error"] == {"code": -32602, "message": "Unknown prompt: nope"}
+            response = await post(client, method, {"name": name}, revision=revision, headers=headers)
+        answer = json.loads(json.dumps(rpc(response)).replace(f"'{name}'", name))
+        answer.get("result", {}).pop("_meta", None)
+        answers.append((response.status_code, answer))
+
+    assert answers[0] == answers[1]
+    assert f"Unknown {kind[:-1]}: {name}" in json.dumps(answers[1])
 
 
 @pytest.mark.parametrize("form", FORMS)
