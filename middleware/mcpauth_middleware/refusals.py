@@ -124,8 +124,8 @@ def _unknown(message: Message) -> Answer:
     if target is None or target == Target("method", message.method or ""):
         error = _error(METHOD_NOT_FOUND, "Method not found", message.method)
         return Answer(404 if message.modern else 200, _response(message, error=error))
-    # The one method that is asked for by another: `tasks/get`, by a subscription.
-    kind = "task" if target.kind == "method" else target.kind
+    # The one kind of method that is asked for by another.
+    kind = "subscription" if target.kind == "method" else target.kind
     # Named only when the message itself names just the one: which of several is hidden is not told.
     name = message.params.get(_NAMED_BY.get(message.method or "", ""))
     error = _error(

@@ -118,18 +118,23 @@ async def test_a_method_that_no_rule_allows_is_not_found(revision: str, method: 
     server.assert_nothing_ran()
 
 
-async def test_nobody_listens_to_tasks_whom_no_rule_lets_ask_for_them() -> None:
-    """SEP-2663: what is pushed is what `tasks/get` gives, and that needs a rule about the method."""
-    server, wanted = Server(), {"notifications": {"toolsListChanged": True, "taskIds": ["another's"]}}
+@pytest.mark.parametrize(
+    ("member", "method"), [("taskIds", "tasks/get"), ("jobIds", "subscriptions/listen/jobIds")]
+)
+async def test_nobody_listens_to_tasks_whom_no_rule_lets_ask_for_them(member: str, method: str) -> None:
+    """SEP-2663: what is pushed is what `tasks/get` gives. Of other extensions nobody can tell."""
+    server, wanted = Server(), {"notifications": {"toolsListChanged": True, member: ["another's"]}}
 
     response = await server.post("subscriptions/listen", wanted, revision=MODERN)
 
     assert response.status_code == 400
-    assert response.json()["error"] == {"code": -32602, "message": "Unknown task"}
+    assert response.json()["error"] == {"code": -32602, "message": "Unknown subscription"}
     server.assert_nothing_ran()
 
-    rule = '[[rules]]\nid = "tasks"\nallow = { methods = ["tasks/*"] }'
-    open_server = Server(policy=Policy.from_toml(f"version = 1\n{rule}"))
+    rule = f'[[rules]]\nid = "tasks"\nallow = {{ methods = ["{method}"] }}'
+    policy = Policy.from_toml(f"version = 1\n{rule}")
+    assert policy.lint() == []
+    open_server = Server(policy=policy)
     assert (await open_server.post("subscriptions/listen", wanted, revision=MODERN)).status_code == 200
     assert len(open_server.app.scopes) == 1
 

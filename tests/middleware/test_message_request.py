@@ -162,6 +162,21 @@ def test_listening_to_tasks_reaches_for_what_asking_for_them_does(ids: object) -
             read("subscriptions/listen", {"notifications": {spelling: ids}}, version=MODERN)
 
 
+@pytest.mark.parametrize("asked", [["a"], [], {}, True, "a", 1])
+def test_what_an_extension_lets_listen_to_needs_a_rule_of_its_own(asked: object) -> None:
+    """MCP 2026-07-28, `SubscriptionFilter`: extensions add members, and nobody can tell what they bring."""
+    wanted = {"toolsListChanged": True, "jobIds": asked, "otherIds": None, "more": False}
+    assert read("subscriptions/listen", {"notifications": wanted}, version=MODERN).targets == (
+        Target("method", "subscriptions/listen/jobIds"),
+    )
+
+
+@pytest.mark.parametrize("member", ["", "a b", "\n", "\u00fc", "x" * 65])
+def test_such_a_member_has_a_name_for_a_rule(member: str) -> None:
+    with pytest.raises(MessageRefused, match="short ASCII names"):
+        read("subscriptions/listen", {"notifications": {member: ["a"]}}, version=MODERN)
+
+
 @pytest.mark.parametrize(
     "name", ["search", "files.read", "a/b", "Werkzeug f\u00fcr alles", "\U0001f527", "=?base64?", "x" * 1024]
 )

@@ -22,7 +22,13 @@ MAX_SUBSCRIBED_LENGTH = 256 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _REF = Lookalikes(["type", "name", "uri"])
 _SUBSCRIPTION_FILTER = Lookalikes(["resourceSubscriptions", "taskIds"])
-_TASKS = Target("method", "tasks/get")
+# That lists have changed is told to everybody: nothing of them is.
+_TOLD_TO_ALL = frozenset({"toolsListChanged", "promptsListChanged", "resourcesListChanged"})
+# SEP-2663: each notification of a task holds all that is known of it, its result included.
+_ASKED_BY = {"taskIds": "tasks/get"}
+_MEMBER = re.compile(r"[\x21-\x7e]{1,64}")
+FURTHER_SUBSCRIPTIONS = "subscriptions/listen/"
+"""Before the name of a member that an extension adds to what can be subscribed to: a method for rules."""
 
 Params = Mapping[str, Any]
 
@@ -63,15 +69,18 @@ def completion(params: Params) -> tuple[Target, ...]:
 def subscriptions(params: Params) -> tuple[Target, ...]:
     """`params.notifications.resourceSubscriptions` holds resources; `taskIds` asks for what `tasks/get` does.
 
-    The rest announces list changes.
+    Of what else an extension lets ask for (2026-07-28, `SubscriptionFilter`) nothing is known but its name.
     """
     wanted = _object(params.get("notifications"), "params.notifications")
     _SUBSCRIPTION_FILTER.refuse(wanted)
-    # SEP-2663: each notification of a task holds all that is known of it, its result included.
-    tasks = () if wanted.get("taskIds") is None else (_TASKS,)
+    further = tuple(
+        _further(member)
+        for member, value in wanted.items()
+        if member not in _TOLD_TO_ALL and member != "resourceSubscriptions" and value not in (None, False)
+    )
     uris = wanted.get("resourceSubscriptions")
     if uris is None:
-        return tasks
+        return further
     if not isinstance(uris, list):
         raise MessageRefused(INVALID_PARAMS, "params.notifications.resourceSubscriptions must be an array")
     uris = cast("list[object]", uris)
@@ -83,7 +92,15 @@ def subscriptions(params: Params) -> tuple[Target, ...]:
         )
     where = "an entry of params.notifications.resourceSubscriptions"
     names = dict.fromkeys(_uri(uri, where) for uri in uris)
-    return (*(Target("resource", name) for name in names), *tasks)
+    return (*(Target("resource", name) for name in names), *further)
+
+
+def _further(member: str) -> Target:
+    if _MEMBER.fullmatch(member) is None:
+        raise MessageRefused(
+            INVALID_PARAMS, "the members of params.notifications must have short ASCII names"
+        )
+    return Target("method", _ASKED_BY.get(member, f"{FURTHER_SUBSCRIPTIONS}{member}"))
 
 
 def _object(value: object, where: str) -> Mapping[str, Any]:

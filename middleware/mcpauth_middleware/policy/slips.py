@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from mcpauth_middleware.message.revisions import HANDSHAKE_REVISIONS, METHODS, REVISIONS
+from mcpauth_middleware.message.targets import FURTHER_SUBSCRIPTIONS
 from mcpauth_middleware.policy.conditions import When
 from mcpauth_middleware.policy.facts import DEFAULT_ANNOTATIONS
 from mcpauth_middleware.policy.finding import Finding
@@ -67,7 +68,8 @@ def _name_problem(kind: TargetKind, pattern: str) -> str | None:
 
 def _method_problem(rule: Rule, pattern: str) -> str | None:
     if "*" not in pattern:
-        close = [] if pattern in METHODS else get_close_matches(pattern, METHODS, n=1, cutoff=0.8)
+        is_known = pattern in METHODS or pattern.startswith(FURTHER_SUBSCRIPTIONS)
+        close = [] if is_known else get_close_matches(pattern, METHODS, n=1, cutoff=0.8)
         return f"is no method of MCP; did you mean {close[0]}?" if close else None
     matcher = NameMatcher.of(pattern)
     others = [name for name, row in METHODS.items() if row.targets in DECIDED_BY and matcher.matches(name)]
