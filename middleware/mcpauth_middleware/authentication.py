@@ -37,6 +37,7 @@ class Authentication:
         failures: FailedAuthentications,
         streams: OpenStreams,
         background: Background,
+        now: Callable[[], float],
         upstream: TokenExchange | None = None,
         asks_about: Callable[[str], bool] = lambda _: False,
     ) -> None:
@@ -47,6 +48,7 @@ class Authentication:
         self._failures = failures
         self.streams = streams
         self._background = background
+        self._now = now
         self._upstream = upstream
 
     async def principal(self, exchange: Exchange, *, again: bool = False) -> Principal:
@@ -78,9 +80,11 @@ class Authentication:
             self._upstream.keep(principal, credentials.token)
         return principal
 
-    def is_revoked(self, principal: Principal) -> bool:
-        """Whether a token that was good when its request came has been revoked since."""
-        return is_revoked(self._revocation_lists, principal)
+    def why_ended(self, principal: Principal) -> str | None:
+        """Why a token that was good when its request came is so no more; None: it is."""
+        if principal.expires_at <= self._now():
+            return "token_expired"
+        return "revoked" if is_revoked(self._revocation_lists, principal) else None
 
     def _credentials(self, exchange: Exchange) -> Credentials:
         credentials = read_credentials(exchange.sent, exchange.scope.get("query_string", b""))

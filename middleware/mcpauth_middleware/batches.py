@@ -150,10 +150,8 @@ class Batches:
         if message is None:
             return False
         refused: Refused | None = None
-        if call.principal.expires_at <= self._now():
-            refused = Denied("token_expired")
-        elif self._authentication.is_revoked(call.principal):
-            refused = Denied("revoked")
+        if (reason := self._authentication.why_ended(call.principal)) is not None:
+            refused = Denied(reason)
         else:
             decision = await self._admission.judge(part.exchange, message, call.principal)
             if decision.effect != "allow":

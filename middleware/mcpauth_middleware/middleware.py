@@ -226,6 +226,7 @@ class McpAuthMiddleware:
             within=WithinCalls(
                 admission=self._admission,
                 recorder=recorder,
+                authentication=self._authentication,
                 trusted_tools=frozenset(options.strings("trusted_tools", trusted_tools)),
             ),
             now=now,

@@ -197,7 +197,7 @@ def audit_options(given: AuditOptions | None) -> AuditOptions | None:
 def token_exchange(upstream: TokenExchange | None) -> TokenExchange | None:
     """Who gets tokens for other resources."""
     if upstream is not None and not isinstance(upstream, TokenExchange):
-        raise wrong("upstream", f"give a TokenExchange(...) (got {upstream!r})")
+        raise wrong("upstream", f"give a TokenExchange(...) (got a {type(upstream).__name__})")
     return upstream
 
 
@@ -205,7 +205,9 @@ def with_method(option: str, value: T, method: str, example: str) -> T:
     """An object that may be of the caller's own class, known by the method that is called on it; or None."""
     given: Any = value
     if given is not None and (isinstance(given, type) or not callable(getattr(given, method, None))):
-        raise wrong(option, f"give {example} (got {given!r})")
+        # Not what it is: it may be a table of tokens, or hold a secret.
+        got = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        raise wrong(option, f"give {example} (got {got})")
     return value
 
 

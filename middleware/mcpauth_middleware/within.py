@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mcpauth_middleware.errors import Refused
+from mcpauth_middleware.errors import InvalidToken, Refused
 from mcpauth_middleware.message import MessageRefused
 from mcpauth_middleware.message.request import Message, parse_body
 from mcpauth_middleware.message.resource_uri import decodings, with_path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mcpauth_middleware.admission import Admission
     from mcpauth_middleware.audit.event import Intent, Outcome
+    from mcpauth_middleware.authentication import Authentication
     from mcpauth_middleware.catalogue.definition import ToolDefinition
     from mcpauth_middleware.exchange import Call, Exchange
     from mcpauth_middleware.message.target import ListKind
@@ -33,9 +34,17 @@ WITHIN_KEY: Final = "mcpauth.within"
 class WithinCalls:
     """Makes the `Within` of each call."""
 
-    def __init__(self, *, admission: Admission, recorder: Recorder, trusted_tools: frozenset[str]) -> None:
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        recorder: Recorder,
+        authentication: Authentication,
+        trusted_tools: frozenset[str],
+    ) -> None:
         self._admission = admission
         self._recorder = recorder
+        self._authentication = authentication
         self._trusted_tools = trusted_tools
 
     def __call__(self, call: Call, exchange: Exchange) -> Within | None:
@@ -52,6 +61,7 @@ class WithinCalls:
             exchange,
             admission=self._admission,
             recorder=self._recorder,
+            authentication=self._authentication,
             trusted_tools=self._trusted_tools,
         )
 
@@ -71,6 +81,7 @@ class Within:
         *,
         admission: Admission,
         recorder: Recorder,
+        authentication: Authentication,
         trusted_tools: frozenset[str],
     ) -> None:
         self._message = message
@@ -79,6 +90,7 @@ class Within:
         self._exchange = exchange
         self._admission = admission
         self._recorder = recorder
+        self._authentication = authentication
         self._trusted_tools = trusted_tools
         self._has_begun = False
 
@@ -112,6 +124,9 @@ class Within:
         exchange.definition = definition
         try:
             exchange.message = message = self._asked(method, sent)
+            # A tool may run for long, and leave something running when it has answered.
+            if (reason := self._authentication.why_ended(self._principal)) is not None:
+                raise InvalidToken(reason)
             intent = await self._admission.admit_within(exchange, message, self._principal, size=len(sent))
         except (Refused, MessageRefused) as refused:
             await self._recorder.refusal(refused, status=None, exchange=exchange)
@@ -120,6 +135,8 @@ class Within:
 
     def shows(self, kind: ListKind, item: Mapping[str, Any]) -> bool:
         """Whether the caller may see an entry of a list that a tool reads."""
+        if self._authentication.why_ended(self._principal) is not None:
+            return False
         return self._admission.shows(kind, item, self._exchange, self._message, self._principal)
 
     def _asked(self, method: str, sent: bytes) -> Message:

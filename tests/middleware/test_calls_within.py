@@ -7,9 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import httpx2
 import pytest
 from fastmcp import Client, Context
 from fastmcp.exceptions import NotFoundError, ToolError
@@ -25,17 +28,20 @@ from tests.middleware.edge_helpers import (
     LOOPBACK,
     LOOPBACK_RESOURCE,
     REVISIONS,
+    Clock,
     Journal,
     client_of,
     edge_options,
     lifespan,
+    served,
 )
 from tests.middleware.replay_helpers import read
+from tests.middleware.test_revocation import Listing
 from tests.middleware.within_servers import POLICY, SERVERS, Caller, Server
 from tests.stacks.environments import python_of, search_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from mcpauth_middleware.asgi import ASGIApp, Receive, Scope, Send
 
@@ -285,7 +291,13 @@ async def test_a_trusted_tool_uses_what_its_caller_may_not() -> None:
     assert "This call needs more scopes than the access token has: files:write" in trusted
 
 
-FORMS = ("http_app(middleware=)", "add_middleware", "around a mount", "mounted later", "by hand")
+FORMS = (
+    "http_app(middleware=)",
+    "add_middleware",
+    "around a mount",
+    "mounted later",
+    "by hand",
+)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -338,6 +350,23 @@ async def test_a_fastmcp_of_another_version_is_served_and_the_log_says_what_is_n
     assert "'files' use by themselves is not judged, since this FastMCP is neither 3 nor 4" in caplog.text
 
 
+async def test_a_server_that_is_mounted_while_the_lifespan_begins_is_found() -> None:
+    server = Server()
+    inner = server.mcp.http_app()
+
+    @asynccontextmanager
+    async def mounting(starting: Starlette) -> AsyncGenerator[None]:
+        starting.mount("/", inner)
+        async with lifespan(inner):
+            yield
+
+    app = server.protected(Starlette(lifespan=mounting), allowed_hosts=["127.0.0.1:*"])
+    async with served(lambda _: app) as url, httpx2.AsyncClient(base_url=url) as client:
+        caller = await Caller.of(client, "2025-11-25")
+        assert "Unknown tool" in await caller.call("use", tool="drop_everything", arguments={})
+    assert server.ran == []
+
+
 async def test_a_server_that_is_used_in_another_way_is_as_it_was() -> None:
     """In memory, and by an application that is not protected."""
     server = Server()
@@ -349,6 +378,37 @@ async def test_a_server_that_is_used_in_another_way_is_as_it_was() -> None:
     async with Client(server.mcp) as client:
         result = await client.call_tool("use", {"tool": "drop_everything", "arguments": {}})
         assert result.data == 'used: ["gone"]'
+
+
+@pytest.mark.parametrize("ends", ["expires", "is revoked"])
+async def test_nothing_more_is_used_when_the_token_has_ended(ends: str) -> None:
+    """A tool may run for long, and leave something running when it has answered."""
+    server, clock, listing = Server(), Clock(), Listing()
+
+    @server.mcp.tool
+    async def slow(ctx: Context) -> str:
+        before = len(await ctx.fastmcp.list_tools())
+        if ends == "expires":
+            clock.time += 600
+        else:
+            listing.revoke(jti="token-1")
+            await anyio.sleep(0.3)
+        try:
+            await ctx.fastmcp.call_tool("read_file", {})
+        except ToolError as error:
+            return f"saw {before}, then {len(await ctx.fastmcp.list_tools())}: {error}"
+        return "used it"
+
+    rules = Policy.from_toml(POLICY + '[[rules]]\nid = "slow"\nallow = { tools = ["slow"] }\n')
+    options: dict[str, Any] = {"verifier": None, "http_client": client_of(listing), "now": clock}
+    async with server.caller(policy=rules, **options) as caller:
+        answer = await caller.call("slow")
+
+    assert answer == "saw 4, then 0: The access token is invalid or has expired"
+    assert server.ran == []
+    [refused] = [event for event in server.journal.events if event.get("outcome") == "refused"]
+    assert refused["mcp"]["name"] == "read_file"
+    assert refused["reason"] == ("token_expired" if ends == "expires" else "revoked")
 
 
 async def test_what_a_tool_leaves_running_is_judged_as_its_caller_s() -> None:

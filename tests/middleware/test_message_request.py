@@ -162,7 +162,7 @@ def test_listening_to_tasks_reaches_for_what_asking_for_them_does(ids: object) -
             read("subscriptions/listen", {"notifications": {spelling: ids}}, version=MODERN)
 
 
-@pytest.mark.parametrize("asked", [["a"], [], {}, True, "a", 1])
+@pytest.mark.parametrize("asked", [["a"], [], {}, True, "a", "", 1, 0, 0.0])
 def test_what_an_extension_lets_listen_to_needs_a_rule_of_its_own(asked: object) -> None:
     """MCP 2026-07-28, `SubscriptionFilter`: extensions add members, and nobody can tell what they bring."""
     wanted = {"toolsListChanged": True, "jobIds": asked, "otherIds": None, "more": False}

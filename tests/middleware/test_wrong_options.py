@@ -104,3 +104,11 @@ def test_what_is_right_is_taken() -> None:
         http_client=httpx2.AsyncClient(),
     )
     assert protected.metadata.document()["resource"] == "http://127.0.0.1:8000/mcp"
+
+
+@pytest.mark.parametrize("option", ["verifier", "upstream", "http_client", "limiter", "audit"])
+def test_what_was_given_in_its_place_is_not_shown(option: str) -> None:
+    """It may be a table of tokens."""
+    with pytest.raises(ValueError) as raised:
+        build(**{option: {"s3cret": "s3cret"}})
+    assert str(raised.value).endswith("(got a dict)")

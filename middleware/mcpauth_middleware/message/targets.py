@@ -76,7 +76,8 @@ def subscriptions(params: Params) -> tuple[Target, ...]:
     further = tuple(
         _further(member)
         for member, value in wanted.items()
-        if member not in _TOLD_TO_ALL and member != "resourceSubscriptions" and value not in (None, False)
+        # Exactly: to Python, 0 is False as well.
+        if member not in _TOLD_TO_ALL and member != "resourceSubscriptions" and not _is_left_out(value)
     )
     uris = wanted.get("resourceSubscriptions")
     if uris is None:
@@ -93,6 +94,10 @@ def subscriptions(params: Params) -> tuple[Target, ...]:
     where = "an entry of params.notifications.resourceSubscriptions"
     names = dict.fromkeys(_uri(uri, where) for uri in uris)
     return (*(Target("resource", name) for name in names), *further)
+
+
+def _is_left_out(value: object) -> bool:
+    return value is None or value is False
 
 
 def _further(member: str) -> Target:

@@ -77,6 +77,7 @@ def authentication(options: TokenOptions) -> Authentication:
         failures=_failures(options),
         streams=streams,
         background=background,
+        now=options.now,
         upstream=options.upstream,
         asks_about=_asks_about(verifier),
     )

@@ -29,12 +29,12 @@ class FastMcpServers:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.are_known = False
-        """Whether the application has begun: the servers that it has then are all that are looked for."""
+        """Whether the first request has come: the servers that there are then are all that are looked for."""
         self._find(app)
 
     def look(self, scope: Scope) -> None:
-        """Look once more, as the lifespan of the application begins, or its first request."""
-        self.are_known = True
+        """Look once more: as the lifespan of the application begins, and as its first request does."""
+        self.are_known = scope["type"] != "lifespan"
         self._find(self._app, scope.get("app"))
 
     def _find(self, *roots: object) -> None:
