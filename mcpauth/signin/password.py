@@ -17,8 +17,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from mcpauth.oauth.store import digest
 from mcpauth.oauth.user import LONGEST_NAME, User, Users, username_key
 from mcpauth.signin import SignInDelayed, SignInRefused
-from mcpauth.web.ceiling import counted_as
 from mcpauth.web.throttle import Attempt, Pace, Throttle
+from mcpauth_middleware.throttle import subscriber
 
 if TYPE_CHECKING:
     from mcpauth.oauth.form import Form
@@ -127,7 +127,7 @@ class PasswordSignIn:
         username = (form.optional("username") or "")[: 2 * LONGEST_NAME]
         password = form.optional("password") or ""
         # Whoever has one IPv6 address has a whole network of them.
-        name, place = username_key(username), counted_as(address)
+        name, place = username_key(username), subscriber(address)
         attempts = _attempts(name, place, usual=await self._places.has(name, place))
         wait = self._throttle.reserve(attempts)
         if wait > 0:

@@ -7,12 +7,12 @@ behind the same address can use up what is theirs.
 from __future__ import annotations
 
 import math
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from mcpauth.oauth.errors import TemporarilyUnavailable
 from mcpauth.oauth.store import digest
 from mcpauth.web.throttle import Attempt, Pace, Throttle
+from mcpauth_middleware.throttle import subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _HOUR = 3600
-_NETWORK_BITS = 64  # what one IPv6 customer has at least (RFC 6177): its addresses are as good as one
 
 
 class Ceiling:
@@ -53,17 +52,4 @@ class Ceiling:
 def source_of(request: Request) -> str:
     """Where a request comes from, as far as counting goes."""
     # The peer, or behind a trusted proxy whom that one names: `trusted_proxies` has seen to it.
-    return counted_as(request.client.host if request.client is not None else "")
-
-
-def counted_as(host: str) -> str:
-    """What an address counts as: itself, or the network of an IPv6 one."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((int(address), _NETWORK_BITS), strict=False))
+    return subscriber(request.client.host if request.client is not None else "")

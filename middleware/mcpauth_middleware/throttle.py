@@ -21,7 +21,7 @@ DEFAULT_RATE = "600/minute"
 MAX_ADDRESSES = 50_000
 
 _NETWORK_PREFIX = 64
-"""What one subscriber of IPv6 has is a network, not an address."""
+"""What one subscriber of IPv6 has at least is a network, not an address (RFC 6177)."""
 
 
 class FailedAuthentications:
